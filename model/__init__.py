@@ -1,0 +1,1 @@
+"""Backbones, heads, SimSiam and its collapse statistics."""

@@ -1,0 +1,1 @@
+"""From bytes on disk to augmented views on the training device."""

@@ -1,0 +1,1 @@
+"""Pre-training and evaluation: the only room that composes `pipeline` and `model`."""
