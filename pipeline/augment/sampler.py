@@ -191,9 +191,7 @@ def draw_view(spec, seed, epoch, index, view, height, width, out):
 @njit(cache=True, nogil=True)
 def _draw_views(spec, seed, epoch, indices, view, heights, widths, out):
     for i in range(indices.size):
-        draw_view(
-            spec[0], seed, epoch, indices[i], view, int(heights[i]), int(widths[i]), out[i]
-        )
+        draw_view(spec[0], seed, epoch, indices[i], view, int(heights[i]), int(widths[i]), out[i])
 
 
 def draw_views(

@@ -1,0 +1,77 @@
+"""The table of commands. Each is imported on use, so that `--help` answers at once."""
+
+import os
+import sys
+from importlib import import_module
+
+from . import __version__
+
+COMMANDS = {
+    "doctor": ("pipeline.doctor", "say what works on this machine, and how to mend what does not"),
+    "demo": ("train.demo", "train on generated pictures, or on yours, and show the result"),
+    "demo-data": ("pipeline.sources.demo_images", "generate a labelled set of JPEG pictures"),
+    "preview": ("train.preview", "draw pictures beside their two views"),
+    "pretrain": ("train.pretrain", "pre-train SimSiam"),
+    "knn": ("train.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
+}
+
+
+def usage() -> str:
+    """What `swiftsiam --help` prints."""
+    lines = [f"  {name:<10} {text}" for name, (_, text) in COMMANDS.items()]
+    return "\n".join(
+        (
+            "usage: swiftsiam COMMAND [arguments]",
+            "",
+            "SimSiam self-supervised pre-training at the speed of the hardware.",
+            "",
+            *lines,
+            "",
+            "`swiftsiam COMMAND --help` explains one; `swiftsiam --version` prints the version.",
+        )
+    )
+
+
+def main() -> int:
+    """Run one command. Exit codes: 0 done, 1 failed, 2 the user's mistake, 75 stopped after saving."""
+    arguments = sys.argv[1:]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(__version__)
+        return 0
+    command, *rest = arguments
+    if command not in COMMANDS:
+        print(f"swiftsiam: {_unknown(command)}", file=sys.stderr)
+        return 2
+    return _run(command, rest)
+
+
+def _unknown(command: str) -> str:
+    import difflib
+
+    nearest = difflib.get_close_matches(command, COMMANDS, n=1)
+    hint = f"did you mean {nearest[0]}?" if nearest else f"one of {', '.join(COMMANDS)}"
+    return f"{command!r} is no command; {hint}"
+
+
+def _run(command: str, arguments: list[str]) -> int:
+    # OpenMP threads that spin for their whole time slice at each barrier make a step tens of times slower
+    # as soon as another process (a loader worker) wants the same core. Read when torch is imported.
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+    module = import_module(f"swiftsiam.{COMMANDS[command][0]}")
+    from swiftsiam.pipeline.errors import UserError
+
+    try:
+        return module.main(arguments)
+    except UserError as error:
+        print(f"swiftsiam {command}: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"swiftsiam {command}: interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

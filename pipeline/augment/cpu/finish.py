@@ -1,0 +1,42 @@
+"""The end of a view: blur, transposition to pixels, normalisation, and the dtype of the output."""
+
+from .blur import blur_columns, prepare_blur
+from .compiling import kernel
+from .tiles import BLOCK, OUT_ROWS, write_tile
+from .vectors import LANES
+
+
+@kernel
+def _write_columns(source, at, left, width, size, pitch, constants, out):
+    """Write `width` columns of the view, which `source` holds from `at` on, left-most at `left`."""
+    for block in range(0, size, BLOCK):
+        y = min(block, size - BLOCK)  # the last tiles may overlap those before
+        for group in range(0, 3 * width, OUT_ROWS):
+            row = min(group, 3 * width - OUT_ROWS)
+            to = (y * size + left) * 3 + row
+            write_tile(source, at + row * pitch + y, pitch, out, to, 3 * size, constants, row % 3)
+
+
+@kernel
+def finish(sigma, size, scratch, constants, out):
+    """Blur `scratch.columns` and write them as pixels, 16 columns at a time.
+
+    Args:
+        sigma: standard deviation of the blur, px; 0: none.
+        size: side of the view, px, at least 8.
+        scratch: holds the view in `columns`, which stay as they are.
+        constants: of `make_constants`.
+        out: (size, size, 3), C-contiguous: float32, uint16 (holding bfloat16), or uint8 (rounded,
+            not normalised).
+    """
+    pitch = (size + LANES - 1) // LANES * LANES
+    reach = prepare_blur(sigma, scratch.blur_weights)
+    width = min(OUT_ROWS, size)
+    for strip in range(0, size, width):
+        left = min(strip, size - width)
+        if reach > 0:
+            blur_columns(left, width, size, pitch, reach, scratch)
+            _write_columns(scratch.blurred, 0, left, width, size, pitch, constants, out)
+        else:
+            at = left * 3 * pitch
+            _write_columns(scratch.columns, at, left, width, size, pitch, constants, out)

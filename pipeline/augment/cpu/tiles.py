@@ -1,0 +1,158 @@
+"""Tiles of pixels turned between rows and columns in registers.
+
+A tile is 8 elements wide and 8 to 32 rows high, transposed as blocks of 8 by 8 side by side in one
+vector: the shuffles then stay within 128 bits, where every CPU has them as single instructions.
+"""
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from .vectors import element_pointer, splat_value
+
+BLOCK = 8
+"""Width of a tile, elements."""
+STRIP_ROWS = 32
+"""Height of the tiles of `turn_strip`."""
+OUT_ROWS = 16
+"""Height of the tiles of `write_tile`: this many interleaved (x, channel) values."""
+
+_I8, _I16, _I32, _F32 = ir.IntType(8), ir.IntType(16), ir.IntType(32), ir.FloatType()
+
+
+def _constant(element, values):
+    return ir.Constant(ir.VectorType(element, len(values)), list(values))
+
+
+def _concatenate(builder, vectors):
+    while len(vectors) > 1:
+        mask = _constant(_I32, range(2 * vectors[0].type.count))
+        vectors = [
+            builder.shuffle_vector(vectors[i], vectors[i + 1], mask)
+            for i in range(0, len(vectors), 2)
+        ]
+    return vectors[0]
+
+
+def _zip(builder, a, b, first):
+    """Interleave lanes first … first + 3 of each block of 8 of a and b."""
+    lanes = a.type.count
+    mask = [
+        source
+        for block in range(0, lanes, BLOCK)
+        for lane in range(block + first, block + first + BLOCK // 2)
+        for source in (lane, lanes + lane)
+    ]
+    return builder.shuffle_vector(a, b, _constant(_I32, mask))
+
+
+def _load_transposed(context, builder, array_type, array, at, stride, num_rows):
+    """The 8 columns of a tile of uint16, each a vector of `num_rows` lanes."""
+    part = ir.VectorType(_I16, BLOCK)
+    rows = []
+    for row in range(num_rows):
+        offset = builder.add(at, builder.mul(stride, stride.type(row)))
+        pointer = element_pointer(context, builder, array_type, array, offset)
+        rows.append(builder.load(builder.bitcast(pointer, part.as_pointer()), align=2))
+    vectors = [_concatenate(builder, rows[i::BLOCK]) for i in range(BLOCK)]
+    for _ in range(3):
+        vectors = [
+            _zip(builder, vectors[i], vectors[i + BLOCK // 2], first)
+            for i in range(BLOCK // 2)
+            for first in (0, BLOCK // 2)
+        ]
+    return vectors
+
+
+def _store(context, builder, array_type, array, offset, value):
+    pointer = element_pointer(context, builder, array_type, array, offset)
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=1)
+
+
+@intrinsic
+def turn_strip(typingctx, source, at, stride, target, to):
+    """target[to + 32 * column + row] = source[at + stride * row + column]: 32 rows, 8 columns."""
+
+    def codegen(context, builder, signature, args):
+        source, at, stride, target, to = args
+        columns = _load_transposed(
+            context, builder, signature.args[0], source, at, stride, STRIP_ROWS
+        )
+        for column, value in enumerate(columns):
+            offset = builder.add(to, to.type(STRIP_ROWS * column))
+            _store(context, builder, signature.args[3], target, offset, value)
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, intp, intp, target, intp), codegen
+
+
+def _to_float(builder, pixels, scale, bias):
+    lanes = pixels.type.count
+    floats = ir.VectorType(_F32, lanes)
+    value = builder.uitofp(builder.zext(pixels, ir.VectorType(_I32, lanes)), floats)
+    # fmuladd is fused where the CPU can, and a product and a sum elsewhere; fma would call libm.
+    function = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(floats, [floats] * 3), f"llvm.fmuladd.v{lanes}f32"
+    )
+    return builder.call(function, [value, scale, bias])
+
+
+def _to_bfloat16(builder, value):
+    """The upper half of float32, rounded to nearest, ties to even. NaN does not occur."""
+    words = ir.VectorType(_I32, value.type.count)
+    bits = builder.bitcast(value, words)
+
+    def constant(number):
+        return splat_value(builder, words, _I32(number))
+
+    odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
+    rounded = builder.add(bits, builder.add(constant(0x7FFF), odd))
+    return builder.trunc(builder.lshr(rounded, constant(16)), ir.VectorType(_I16, value.type.count))
+
+
+def _to_byte(builder, pixels):
+    def constant(number):
+        return splat_value(builder, pixels.type, _I16(number))
+
+    rounded = builder.lshr(builder.add(pixels, constant(128)), constant(8))
+    return builder.trunc(rounded, ir.VectorType(_I8, pixels.type.count))
+
+
+@intrinsic
+def write_tile(typingctx, source, at, stride, out, to, out_stride, constants, phase):
+    """Transpose 16 rows of 8 pixels (Q8 in uint16) and store them as 8 rows of the output.
+
+    out[to + out_stride * y + row] is made of source[at + stride * row + y]. A float32 or uint16
+    (bfloat16) output gets its product with constants[phase + row] plus constants[18 + phase + row],
+    a uint8 output its rounded upper half.
+    """
+    assert out.dtype in (types.float32, types.uint16, types.uint8), out
+
+    def codegen(context, builder, signature, args):
+        source, at, stride, out, to, out_stride, constants, phase = args
+        columns = _load_transposed(
+            context, builder, signature.args[0], source, at, stride, OUT_ROWS
+        )
+        floats = ir.VectorType(_F32, OUT_ROWS)
+
+        def load_constants(first):
+            offset = builder.add(phase, phase.type(first))
+            pointer = element_pointer(context, builder, signature.args[6], constants, offset)
+            return builder.load(builder.bitcast(pointer, floats.as_pointer()), align=4)
+
+        scale, bias = load_constants(0), load_constants(OUT_ROWS + 2)
+        for y, pixels in enumerate(columns):
+            if signature.args[3].dtype == types.uint8:
+                value = _to_byte(builder, pixels)
+            else:
+                value = _to_float(builder, pixels, scale, bias)
+                if signature.args[3].dtype == types.uint16:
+                    value = _to_bfloat16(builder, value)
+            offset = builder.add(to, builder.mul(out_stride, to.type(y)))
+            _store(context, builder, signature.args[3], out, offset, value)
+        return context.get_dummy_value()
+
+    intp = types.intp
+    return types.void(source, intp, intp, out, intp, intp, constants, intp), codegen

@@ -1,0 +1,267 @@
+"""The loader: one contract over every engine.
+
+It owns the order, the place in it, the shares of the ranks, the budget for bad samples and the way to the device.
+Engines only turn requests into pixels.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+import torch
+from annotated_types import Ge
+from pydantic import ConfigDict
+
+from .augment.spec import AugmentSpec
+from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
+from .errors import UserError
+from .order import BatchPlan
+from .sources import Source
+
+EngineName = Literal["torchvision"]
+
+_ENGINES: dict[str, str] = {
+    "torchvision": ".engines.torchvision_engine",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """The section `data` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    path: str | None = None
+    """Training pictures: a folder of class folders, or a flat folder."""
+    val_path: str | None = None
+    """Labelled pictures for kNN during training; null: no kNN."""
+    num_workers: Annotated[int, Ge(0)] | None = None
+    """Worker processes of the training loader; null: by the machine."""
+    max_bad_samples: Annotated[int, Ge(0)] = 0
+    """How many different samples may fail to decode (each replaced by its neighbour in the
+    listing) before the run ends; 0: the first one ends it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoaderConfig:
+    """The section `loader` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    engine: Literal["auto"] | EngineName = "auto"
+    """What reads and decodes; auto: by data format, device and what is installed."""
+
+
+def choose_engine(config: LoaderConfig) -> tuple[EngineName, str]:
+    """The engine to use and, in words, why."""
+    if config.engine != "auto":
+        return config.engine, "asked for by loader.engine"
+    return "torchvision", "loader.engine=auto: reads folders of pictures and is always installed"
+
+
+class Loader:
+    """Yields `Batch`es of one data set, epoch by epoch.
+
+    Iterating yields what is left of the current epoch and then moves on to the next one, so that
+    `for epoch in …: loader.set_epoch(epoch)` and a bare `for batch in loader` in a loop both see each
+    epoch once. While the caller's epochs follow each other, the workers run ahead over the boundary.
+    """
+
+    def __init__(
+        self,
+        *,
+        plan: BatchPlan,
+        options: EngineOptions,
+        engine_name: str,
+        num_epochs: int | None = None,
+    ) -> None:
+        """
+        Args:
+            plan: order and shares.
+            options: for the engine.
+            engine_name: of `_ENGINES`.
+            num_epochs: the workers do not run ahead into this epoch; None: no end.
+        """
+        self.engine_name = engine_name
+        self.bad_samples: dict[int, BadSample] = {}
+        self._plan = plan
+        self._options = options
+        self._num_epochs = num_epochs
+        self._build: Callable[[EngineOptions], Engine] = import_module(
+            _ENGINES[engine_name], __package__
+        ).build
+        self._engine: Engine | None = None
+        self._results: Iterator[Result] | None = None
+        self._stream_at: tuple[int, int] | None = None
+        self._epoch = 0
+        self._position = 0
+        self._labels = torch.from_numpy(np.append(options.source.labels, -1))
+
+    def __len__(self) -> int:
+        """Batches that the next iteration yields; the same on every rank."""
+        return self._plan.num_batches(start=self._position)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of a whole epoch."""
+        return self._plan.num_batches()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Begin with this epoch; its order and its views depend on nothing else but the seed."""
+        if epoch != self._epoch:
+            self._epoch, self._position = epoch, 0
+
+    def state(self) -> dict[str, int]:
+        """The place behind the last batch yielded: epoch, and samples consumed over all ranks."""
+        return {"epoch": self._epoch, "position": self._position}
+
+    def load(self, state: dict[str, int]) -> None:
+        """Continue behind that place; also with other ranks, batch size or engine."""
+        self._epoch, self._position = state["epoch"], state["position"]
+
+    def __iter__(self) -> Iterator[Batch]:
+        epoch, start = self._epoch, self._position
+        if self._results is None or self._stream_at != (epoch, start):
+            self.close()
+            self._engine = self._build(self._options)
+            self._results = self._engine.stream(self._requests(epoch, start))
+        self._stream_at = None  # an iteration broken off leaves the stream at no known place
+        try:
+            for number in range(self._plan.num_batches(start=start)):
+                batch = self._finish(next(self._results))
+                self._epoch = epoch
+                self._position = start + (number + 1) * self._plan.global_batch_size
+                yield batch
+        except BaseException:
+            self.close()
+            raise
+        self._epoch, self._position = epoch + 1, 0
+        if self._plan.train:
+            self._stream_at = (epoch + 1, 0)
+
+    def _requests(self, epoch: int, start: int) -> Iterator[Request]:
+        """The rest of this epoch and, in training, all that follow."""
+        while True:
+            for indices in self._plan.batches(epoch, start=start):
+                yield Request(epoch, indices)
+            epoch, start = epoch + 1, 0
+            if not self._plan.train or epoch == self._num_epochs:
+                return
+
+    def _finish(self, result: Result) -> Batch:
+        """Count the bad samples, add the labels, move to the device."""
+        for bad in result.bad:
+            self._count_bad(bad)
+        index = torch.from_numpy(result.index)
+        device = self._options.device
+        views = tuple(view.to(device, non_blocking=True) for view in result.views)
+        return Batch(
+            views=views,
+            label=self._labels[index].to(device, non_blocking=True),
+            index=index.to(device, non_blocking=True),
+        )
+
+    def _count_bad(self, bad: BadSample) -> None:
+        if bad.index in self.bad_samples:
+            return
+        self.bad_samples[bad.index] = bad
+        budget = self._options.max_bad_samples
+        if budget is not None and len(self.bad_samples) > budget:
+            raise UserError(
+                f"{bad.key}: {bad.reason}; mend or remove it, or let up to "
+                f"data.max_bad_samples={len(self.bad_samples)} samples fail (now {budget})"
+            )
+        outcome = "left out" if budget is None else "replaced"
+        print(f"bad sample {bad.key}: {bad.reason}; {outcome}", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Stop the workers. The loader can be iterated again; harmless when called twice."""
+        if self._engine is not None:
+            self._engine.close()
+        self._engine = self._results = self._stream_at = None
+
+    def __enter__(self) -> "Loader":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def build_loader(
+    *,
+    source: Source,
+    specs: tuple[AugmentSpec, ...],
+    global_batch_size: int,
+    train: bool,
+    seed: int = 0,
+    engine: str = "torchvision",
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | str = "cpu",
+    num_workers: int = 0,
+    max_bad_samples: int = 0,
+    indices: np.ndarray | None = None,
+    num_epochs: int | None = None,
+    rank: int = 0,
+    world_size: int = 1,
+    ops: Literal["kernel", "oracle"] = "kernel",
+) -> Loader:
+    """A loader over `source`, or over the samples `indices` of it.
+
+    Args:
+        source: of `sources.open_source`.
+        specs: one for each view.
+        global_batch_size: over all ranks.
+        train: shuffled, the last partial batch dropped, bad samples replaced; otherwise ordered,
+            complete, padded, bad samples left empty.
+        seed: of order and views.
+        engine: a name of `choose_engine`.
+        dtype: of the views; float32 or bfloat16.
+        device: where the views go.
+        num_workers: 0: the engine works in this process.
+        max_bad_samples: see `DataConfig`.
+        indices: (N,) integers; None: all.
+        num_epochs: where the workers stop running ahead.
+        rank, world_size: this process among those that share the batches.
+        ops: `oracle`: the float64 reference instead of the kernel.
+
+    Raises:
+        UserError: a batch that no rank could fill, or shares that do not come out even.
+    """
+    chosen = np.arange(len(source)) if indices is None else np.asarray(indices, np.int64)
+    if global_batch_size % world_size:
+        raise UserError(
+            f"train.batch_size={global_batch_size}: must be a multiple of the {world_size} processes"
+        )
+    if train and len(chosen) < global_batch_size:
+        raise UserError(
+            f"train.batch_size={global_batch_size}: larger than the data set of {len(chosen)} "
+            f"pictures; set train.batch_size={max(len(chosen) // 2, 2)} or less"
+        )
+    plan = BatchPlan(
+        indices=chosen,
+        global_batch_size=global_batch_size,
+        seed=seed,
+        train=train,
+        rank=rank,
+        world_size=world_size,
+    )
+    options = EngineOptions(
+        source=source,
+        specs=specs,
+        seed=seed,
+        batch_size=global_batch_size // world_size,
+        dtype=dtype,
+        device=torch.device(device),
+        num_workers=num_workers,
+        max_bad_samples=max_bad_samples if train else None,
+        ops=ops,
+    )
+    return Loader(
+        plan=plan,
+        options=options,
+        engine_name=engine,
+        num_epochs=num_epochs,
+    )

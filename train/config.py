@@ -1,0 +1,215 @@
+"""The configuration: one frozen dataclass for each section, read from YAML and `section.key=value`."""
+
+import dataclasses
+import difflib
+from dataclasses import dataclass, field
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+import yaml
+from annotated_types import Ge, Gt
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+
+from ..model.simsiam import ModelConfig
+from ..pipeline.augment.spec import AugmentConfig
+from ..pipeline.errors import UserError
+from ..pipeline.loader import DataConfig, LoaderConfig
+from .knn import EvalConfig
+from .optim import OptimConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """The section `train` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    epochs: Annotated[int, Ge(1)] = 100
+    """Passes over the training data."""
+    batch_size: Annotated[int, Ge(2)] = 512
+    """Pictures a step, over all processes (global)."""
+    seed: Annotated[int, Ge(0)] = 0
+    """Of the weights, the order and the views."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: cuda where there is one."""
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    """Of the forward pass under autocast; auto: bf16 where the hardware has it."""
+    channels_last: bool = True
+    """Memory format of weights and views."""
+    compile: Literal["auto", "on", "off"] = "auto"
+    """torch.compile of the model; auto: on for cuda."""
+    num_threads: Annotated[int, Ge(1)] | None = None
+    """Threads of the training step on a CPU; null: all cores. Another number gives other bits."""
+    log_every_s: Annotated[float, Gt(0)] = 10.0
+    """How often a terminal-less run prints a line, s. Metrics do not depend on it."""
+    log_every: Annotated[int, Ge(1)] = 10
+    """Steps between two records in metrics.jsonl."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """The section `run` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    dir: str | None = None
+    """The run folder; null: runs/<config>, with a number where that is taken."""
+    checkpoint_every_s: Annotated[float, Ge(0)] = 120.0
+    """Seconds between checkpoints within an epoch; each epoch's end saves one as well."""
+    keep_checkpoints: Annotated[int, Ge(1)] = 2
+    """How many checkpoints stay."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """All sections."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    data: DataConfig = field(default_factory=DataConfig)
+    loader: LoaderConfig = field(default_factory=LoaderConfig)
+    augment: AugmentConfig = field(default_factory=AugmentConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    optim: OptimConfig = field(default_factory=OptimConfig)
+    train: TrainConfig = field(default_factory=TrainConfig)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+    run: RunConfig = field(default_factory=RunConfig)
+
+
+def list_recipes() -> list[str]:
+    """Names of the configurations that come with the package."""
+    folder = resources.files(f"{__package__}.configs")
+    return sorted(
+        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
+    )
+
+
+def read_config(name: str, overrides: list[str] | None = None) -> Config:
+    """A recipe by name or a YAML file, with `section.key=value` laid over it.
+
+    Raises:
+        UserError: unknown recipe, key or value; names the nearest known one.
+    """
+    if Path(name).suffix in (".yaml", ".yml"):
+        try:
+            text = Path(name).read_text()
+        except OSError as error:
+            raise UserError(f"--config {name}: cannot be read ({error.strerror})") from error
+    elif name in list_recipes():
+        text = (resources.files(f"{__package__}.configs") / f"{name}.yaml").read_text()
+    else:
+        raise UserError(
+            f"--config {name}: no such recipe{_nearest(name, list_recipes())}; "
+            f"known: {', '.join(list_recipes())}, or a path ending in .yaml"
+        )
+    return parse_config(_read_yaml(text, name), overrides or [])
+
+
+def parse_config(values: dict[str, Any], overrides: list[str]) -> Config:
+    """Check values and overrides and make the typed configuration of them."""
+    values = {name: dict(section) for name, section in _sections(values).items()}
+    for override in overrides:
+        section, key, value = split_override(override)
+        values.setdefault(section, {})[key] = value
+    try:
+        return TypeAdapter(Config).validate_python(values)
+    except ValidationError as error:
+        raise UserError(_explain(error)) from None
+
+
+def replace(config: Config, **sections: dict[str, Any]) -> Config:
+    """A copy with some keys of some sections set."""
+    changed = {
+        name: dataclasses.replace(getattr(config, name), **values)
+        for name, values in sections.items()
+    }
+    return dataclasses.replace(config, **changed)
+
+
+def to_yaml(config: Config) -> str:
+    """All sections and keys, readable by `read_config`."""
+    plain = TypeAdapter(Config).dump_python(config, mode="json")
+    return yaml.safe_dump(plain, sort_keys=False)
+
+
+def split_override(override: str) -> tuple[str, str, Any]:
+    """`section.key=value` → its parts. The value stays text for the typed field to read."""
+    name, equals, text = override.partition("=")
+    section, dot, key = name.partition(".")
+    if not (equals and dot and key):
+        raise UserError(
+            f"{override!r}: overrides have the form section.key=value"
+            f"{_nearest(name.rpartition('.')[2], _known_keys())}"
+        )
+    if text in ("null", "none", "None"):
+        return section, key, None
+    return section, key, text
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """safe_load that refuses a key written twice, of which YAML would keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key) for key, _ in node.value]
+        for key in keys:
+            if keys.count(key) > 1:
+                line = node.start_mark.line + 1
+                raise UserError(f"{key!r}: occurs twice in the section at line {line}; remove one")
+        return super().construct_mapping(node, deep)
+
+
+def _read_yaml(text: str, name: str) -> dict[str, Any]:
+    try:
+        # A SafeLoader at heart: no tags beyond YAML's own plain types.
+        values = yaml.load(text, _StrictLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        problem = getattr(error, "problem", None) or "damaged"
+        raise UserError(f"--config {name}: not YAML{where}: {problem}") from error
+    return values if values is not None else {}
+
+
+def _sections(values: Any) -> dict[str, dict[str, Any]]:
+    if not isinstance(values, dict):
+        raise UserError(f"configuration: must be sections of key: value, not {values!r:.60}")
+    for name, section in values.items():
+        if section is None:
+            values = values | {name: {}}
+        elif not isinstance(section, dict):
+            raise UserError(
+                f"{name}={section!r:.60}: keys stand in sections, as section.key"
+                f"{_nearest(str(name), _known_keys())}"
+            )
+    return values
+
+
+def _known_keys() -> list[str]:
+    return [
+        f"{section.name}.{key.name}"
+        for section in dataclasses.fields(Config)
+        for key in dataclasses.fields(section.type)  # type: ignore[arg-type]
+    ]
+
+
+def _nearest(name: str, known: list[str]) -> str:
+    by_key = {k.rpartition(".")[2]: k for k in known} | {k: k for k in known}
+    matches = difflib.get_close_matches(name, by_key, n=1, cutoff=0.6)
+    return f"; did you mean {by_key[matches[0]]}?" if matches else ""
+
+
+def _explain(error: ValidationError) -> str:
+    """The first error in one line: field, value, remedy."""
+    first = error.errors()[0]
+    place = [str(part) for part in first["loc"]]
+    field_name = ".".join(place[:2])
+    if first["type"] == "unexpected_keyword_argument":
+        nearest = _nearest(field_name, _known_keys())
+        if len(place) == 1:
+            nearest = (
+                nearest or f"; sections: {', '.join(f.name for f in dataclasses.fields(Config))}"
+            )
+        return f"{field_name}: no such key{nearest}"
+    message = first["msg"][0].lower() + first["msg"][1:]
+    return f"{field_name}={first['input']!r:.80}: {message}"

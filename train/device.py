@@ -1,0 +1,123 @@
+"""What to run on and at which precision, decided once and written into the run's configuration."""
+
+import contextlib
+import os
+from typing import NamedTuple
+
+import torch
+
+from ..pipeline.errors import UserError
+from .config import Config, replace
+
+
+class Choice(NamedTuple):
+    """Something decided, and why."""
+
+    name: str
+    why: str
+
+
+def choose_device(asked: str) -> Choice:
+    """cpu or cuda."""
+    if asked == "cuda" and not torch.cuda.is_available():
+        raise UserError("train.device=cuda: torch sees no CUDA device; use train.device=cpu")
+    if asked != "auto":
+        return Choice(asked, "asked for by train.device")
+    if torch.cuda.is_available():
+        return Choice("cuda", torch.cuda.get_device_name())
+    return Choice("cpu", "torch sees no CUDA device")
+
+
+def has_fast_bf16(device: str) -> bool:
+    """Whether bf16 is computed natively, not emulated."""
+    if device == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return any(flag in _cpu_flags() for flag in ("avx512_bf16", "amx_bf16"))
+
+
+def _cpu_flags() -> frozenset[str]:
+    with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
+        for line in file:
+            if line.startswith("flags"):
+                return frozenset(line.split(":", 1)[1].split())
+    return frozenset()
+
+
+def choose_precision(asked: str, device: str) -> Choice:
+    """fp32, bf16 or fp16."""
+    if asked == "fp16" and device == "cpu":
+        raise UserError("train.precision=fp16: needs a CUDA device; use bf16 or fp32 on a CPU")
+    if asked != "auto":
+        return Choice(asked, "asked for by train.precision")
+    if has_fast_bf16(device):
+        return Choice("bf16", "native here")
+    if device == "cuda":
+        return Choice("fp16", "this device has no native bf16")
+    return Choice("fp32", "this CPU has no native bf16")
+
+
+def choose_compile(asked: str, device: str) -> Choice:
+    """on or off."""
+    if asked != "auto":
+        return Choice(asked, "asked for by train.compile")
+    if device == "cuda":
+        return Choice("on", "pays on cuda")
+    return Choice("off", "on a CPU compiling takes longer than it saves in a short run")
+
+
+def num_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
+
+
+def choose_num_workers(config: Config, device: str) -> int:
+    """Loader processes: all cores feed a GPU; on a CPU the step needs the cores itself."""
+    if config.data.num_workers is not None:
+        return config.data.num_workers
+    return num_cores() if device == "cuda" else max(num_cores() // 2, 1)
+
+
+class Resolved(NamedTuple):
+    """A configuration without `auto`, and the reasons to print."""
+
+    config: Config
+    reasons: dict[str, Choice]
+
+
+def resolve(config: Config) -> Resolved:
+    """Decide everything that depends on the machine, so that a resumed run decides the same."""
+    from ..pipeline.loader import choose_engine
+
+    device = choose_device(config.train.device)
+    precision = choose_precision(config.train.precision, device.name)
+    compiled = choose_compile(config.train.compile, device.name)
+    engine = Choice(*choose_engine(config.loader))
+    resolved = replace(
+        config,
+        data={"num_workers": choose_num_workers(config, device.name)},
+        loader={"engine": engine.name},
+        train={
+            "device": device.name,
+            "precision": precision.name,
+            "compile": compiled.name,
+            "num_threads": config.train.num_threads or num_cores(),
+        },
+    )
+    reasons = {
+        "device": device,
+        "precision": precision,
+        "compile": compiled,
+        "engine": engine,
+    }
+    return Resolved(resolved, reasons)
+
+
+def build_autocast(precision: str, device: str) -> torch.autocast:
+    """The forward pass's context; fp32 switches it off."""
+    dtype = {"fp32": torch.bfloat16, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+    return torch.autocast(device, dtype=dtype, enabled=precision != "fp32")
+
+
+def view_dtype(precision: str) -> torch.dtype:
+    """Of the views that the loader makes: what the first convolution takes."""
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}[precision]

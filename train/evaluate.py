@@ -1,0 +1,111 @@
+"""Evaluation during and after training: kNN of the network's features, and the floors below it."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ..pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD, build_eval_spec
+from ..pipeline.errors import UserError
+from ..pipeline.loader import Loader, build_loader
+from ..pipeline.sources import Source, open_source
+from .config import Config
+from .device import build_autocast, view_dtype
+from .knn import Features, accuracy, extract_features
+
+_RAW_SIDE = 8
+
+
+class RawPixels(nn.Module):
+    """The floor that needs no network: 8×8 area means of the picture, minus 0.5."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, view: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) normalised → (B, 192)."""
+        pixels = view.float() * self.std + self.mean
+        return F.adaptive_avg_pool2d(pixels, _RAW_SIDE).flatten(1) - 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class KnnData:
+    """The bank that votes and the queries, as evaluation loaders over the same classes."""
+
+    bank: Loader
+    queries: Loader
+    query_labels: torch.Tensor
+    """Position in the queries' classes → position in the bank's."""
+
+    def close(self) -> None:
+        """Stop the loaders' workers."""
+        self.bank.close()
+        self.queries.close()
+
+
+def open_knn_data(
+    config: Config, bank: Source, *, queries_path: str, field: str, max_queries: int | None
+) -> KnnData:
+    """The loaders of a kNN evaluation as the configuration has it.
+
+    Args:
+        config: resolved.
+        bank: labelled pictures.
+        queries_path: labelled pictures, whose class names all occur in the bank.
+        field: what names queries_path in errors.
+        max_queries: a fixed random choice of so many; None: all.
+
+    Raises:
+        UserError: no labels, or a class that the bank lacks.
+    """
+    queries = open_source(queries_path, field=field)
+    for source, name in ((bank, "data.path"), (queries, field)):
+        if not source.classes:
+            raise UserError(
+                f"{name}: has no class folders, and kNN needs labels; give labelled data"
+            )
+    missing = sorted(set(queries.classes) - set(bank.classes))
+    if missing:
+        raise UserError(
+            f"{field}={queries_path}: class {missing[0]!r} is not among the {len(bank.classes)} "
+            "classes of the bank; both need the same class folders"
+        )
+    labels = torch.tensor([bank.classes.index(name) for name in queries.classes])
+    return KnnData(
+        bank=_eval_loader(config, bank, config.eval.max_bank),
+        queries=_eval_loader(config, queries, max_queries),
+        query_labels=labels,
+    )
+
+
+def _eval_loader(config: Config, source: Source, limit: int | None) -> Loader:
+    indices = np.arange(len(source))
+    if limit is not None and limit < len(source):
+        chooser = np.random.Generator(np.random.PCG64(config.train.seed))
+        indices = np.sort(chooser.choice(len(source), limit, replace=False))
+    return build_loader(
+        source=source,
+        specs=(build_eval_spec(config.augment),),
+        global_batch_size=config.eval.batch_size,
+        train=False,
+        engine=config.loader.engine,
+        dtype=view_dtype(config.train.precision),
+        device=config.train.device,
+        num_workers=config.data.num_workers or 0,
+        indices=indices,
+        ops=config.augment.ops,
+    )
+
+
+def evaluate_knn(network: nn.Module, data: KnnData, config: Config) -> float:
+    """kNN accuracy of the network's features, percent."""
+    autocast = build_autocast(config.train.precision, config.train.device)
+    bank = extract_features(network, data.bank, autocast=autocast)
+    queries = extract_features(network, data.queries, autocast=autocast)
+    to_bank = data.query_labels.to(queries.labels.device)
+    queries = Features(queries.features, to_bank[queries.labels], queries.indices)
+    return accuracy(queries, bank, k=config.eval.k, temperature=config.eval.temperature)

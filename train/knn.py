@@ -1,0 +1,105 @@
+"""k-nearest-neighbour accuracy of features: the usual monitor of self-supervised training.
+
+Weighted vote over the k most similar bank features by cosine similarity, weights exp(similarity / T)
+(Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018).
+"""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from annotated_types import Ge, Gt
+from pydantic import ConfigDict
+from torch import nn
+
+from ..pipeline.loader import Loader
+
+_SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """The section `eval` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    every: Annotated[int, Ge(0)] = 10
+    """Epochs between two kNN evaluations; 0: only at the end."""
+    k: Annotated[int, Ge(1)] = 200
+    """Neighbours that vote."""
+    temperature: Annotated[float, Gt(0)] = 0.1
+    """Of the votes' weights."""
+    max_bank: Annotated[int, Ge(1)] | None = 50_000
+    """Training pictures whose labels vote; null: all. A fixed random choice of the seed."""
+    max_queries: Annotated[int, Ge(1)] | None = 10_000
+    """Validation pictures during training; the last evaluation takes all."""
+    batch_size: Annotated[int, Ge(1)] = 256
+    """Pictures in one forward pass, over all processes."""
+    floors: bool = False
+    """Before training, the kNN of raw pixels and of the network at random initialisation."""
+
+
+class Features(NamedTuple):
+    """Normalised features with their labels and places in the listing, padding removed."""
+
+    features: torch.Tensor
+    """(N, d) float32, of length 1."""
+    labels: torch.Tensor
+    """(N,) int64."""
+    indices: torch.Tensor
+    """(N,) int64."""
+
+
+@torch.inference_mode()
+def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
+    """Pooled features of all samples of an evaluation loader, the network in eval mode."""
+    was_training = backbone.training
+    backbone.eval()
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for batch in loader:
+        with autocast:
+            features = backbone(batch.views[0])
+        rows = batch.mask
+        normalized = F.normalize(features[rows].float(), dim=1)
+        parts.append((normalized, batch.label[rows], batch.index[rows]))
+    backbone.train(was_training)
+    return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+@torch.inference_mode()
+def predict(
+    queries: torch.Tensor,
+    bank: torch.Tensor,
+    bank_labels: torch.Tensor,
+    *,
+    k: int,
+    temperature: float,
+) -> torch.Tensor:
+    """The class that the neighbours vote for.
+
+    Args:
+        queries: (Q, d) float32, normalised.
+        bank: (N, d) float32, normalised.
+        bank_labels: (N,) int64, from 0.
+        k: neighbours; no more than N are used.
+        temperature: of the weights.
+
+    Returns:
+        (Q,) int64. No Q × N matrix is held: queries pass in chunks.
+    """
+    num_classes = int(bank_labels.max()) + 1
+    chunk = max(_SIMILARITIES // len(bank), 1)
+    predictions = []
+    for part in queries.split(chunk):
+        similarity, neighbours = (part @ bank.T).topk(min(k, len(bank)), dim=1)
+        votes = torch.zeros(len(part), num_classes, device=part.device)
+        votes.scatter_add_(1, bank_labels[neighbours], (similarity / temperature).exp())
+        predictions.append(votes.argmax(dim=1))
+    return torch.cat(predictions)
+
+
+def accuracy(queries: Features, bank: Features, *, k: int, temperature: float) -> float:
+    """Top-1 accuracy in percent."""
+    predicted = predict(queries.features, bank.features, bank.labels, k=k, temperature=temperature)
+    return 100.0 * float((predicted == queries.labels).double().mean())

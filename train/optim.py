@@ -1,0 +1,67 @@
+"""SGD as the paper has it: weight decay on everything, the predictor's rate constant."""
+
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Literal
+
+import torch
+from annotated_types import Ge, Gt
+from pydantic import ConfigDict
+
+from ..model.simsiam import SimSiam
+from .schedule import LearningRate
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    """The section `optim` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+
+    base_lr: Annotated[float, Gt(0)] = 0.05
+    """Learning rate for a batch of 256; scaled linearly with the batch."""
+    momentum: Annotated[float, Ge(0)] = 0.9
+    """Of SGD."""
+    weight_decay: Annotated[float, Ge(0)] = 1e-4
+    """On all parameters, BatchNorm's and biases included."""
+    predictor_lr: Literal["constant", "decayed"] = "constant"
+    """constant, as released: the predictor adapts to the latest representations (section 4.2)."""
+    schedule: Literal["step", "epoch"] = "step"
+    """How often the cosine moves; the reference moves it each epoch."""
+    warmup_epochs: Annotated[int, Ge(0)] | None = None
+    """Linear warm-up; null: 10 for batches of 1,024 and more, else none (section 4.3)."""
+
+
+def build_optimizer(model: SimSiam, config: OptimConfig, *, lr: float) -> torch.optim.SGD:
+    """Two groups of trainable parameters: the encoder, and the predictor with its own rate."""
+    encoder = [*model.backbone.parameters(), *model.projector.parameters()]
+    groups = [
+        {"params": [p for p in encoder if p.requires_grad], "decays": True},
+        {"params": list(model.predictor.parameters()), "decays": config.predictor_lr == "decayed"},
+    ]
+    return torch.optim.SGD(
+        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+    )
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, rate: LearningRate, *, step: int) -> float:
+    """Give each group its rate for this step; returns the encoder's."""
+    current = rate.at(step)
+    for group in optimizer.param_groups:
+        group["lr"] = current if group["decays"] else rate.constant_at(step)
+    return current
+
+
+def build_learning_rate(
+    config: OptimConfig, *, batch_size: int, epochs: int, steps_per_epoch: int
+) -> LearningRate:
+    """The schedule for this batch size and length."""
+    warmup_epochs = config.warmup_epochs
+    if warmup_epochs is None:
+        warmup_epochs = 10 if batch_size >= 1024 else 0
+    return LearningRate(
+        peak=config.base_lr * batch_size / 256,
+        epochs=epochs,
+        steps_per_epoch=steps_per_epoch,
+        warmup_epochs=min(warmup_epochs, epochs - 1),
+        per_epoch=config.schedule == "epoch",
+    )

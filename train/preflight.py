@@ -1,0 +1,74 @@
+"""Before a run: what it will do and why, and what it will cost."""
+
+import resource
+import time
+from typing import TYPE_CHECKING
+
+import torch
+
+from .device import Choice
+from .progress import format_seconds, print_pairs
+
+if TYPE_CHECKING:
+    from .pretrain import Job
+
+_TIMED_STEPS = 3
+
+
+def print_start(job: "Job", reasons: dict[str, Choice]) -> None:
+    """What was decided, and why."""
+    config, loader = job.config, job.loader
+    parameters = sum(p.numel() for p in job.model.parameters())
+    classes = f"{len(job.source.classes)} classes" if job.source.classes else "no labels"
+    print_pairs(
+        {
+            "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
+            **{name: f"{choice.name} ({choice.why})" for name, choice in reasons.items()},
+            "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
+            "model": f"SimSiam, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
+            "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an epoch, "
+            f"{config.train.epochs} epochs",
+            "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
+            f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
+        }
+    )
+
+
+def checkpoint_bytes(job: "Job") -> int:
+    """Of one checkpoint: weights, statistics and momentum."""
+    weights = sum(t.numel() * t.element_size() for t in job.model.state_dict().values())
+    momentum = sum(p.numel() * p.element_size() for p in job.model.parameters() if p.requires_grad)
+    return weights + momentum
+
+
+def dry_run(job: "Job") -> None:
+    """Take a few real steps, say what the run needs, and leave nothing behind."""
+    durations = []
+    with job.loader:
+        batches = iter(job.loader)
+        for _ in range(min(_TIMED_STEPS, len(job.loader))):
+            batch = next(batches)
+            begun = time.perf_counter()
+            job.train_step(*batch.views)
+            job.train_step.take_figures()  # waits for the device
+            durations.append(time.perf_counter() - begun)
+    step_s = min(durations)
+    disk = checkpoint_bytes(job) * (job.config.run.keep_checkpoints + 1)
+    print_pairs(
+        {
+            "step": f"{1000 * step_s:.0f} ms, {job.config.train.batch_size / step_s:,.0f} images/s "
+            "(step scope: without the loader)",
+            "whole run": f"{format_seconds(step_s * job.total_steps)} for {job.total_steps} steps, if the "
+            "loader keeps up, without evaluation",
+            "memory": _peak_memory(job.config.train.device),
+            "disk": f"{disk / 1e6:.0f} MB for checkpoints",
+        }
+    )
+
+
+def _peak_memory(device: str) -> str:
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
+    text = f"{host:.1f} GB of host memory at peak"
+    if device == "cuda":
+        text += f", {torch.cuda.max_memory_reserved() / 1e9:.1f} GB on the device"
+    return text

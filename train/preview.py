@@ -1,0 +1,129 @@
+"""`swiftsiam preview`: what the network sees, as one picture."""
+
+import argparse
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw, ImageFont
+
+from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
+from ..pipeline.errors import UserError
+from ..pipeline.loader import LoaderConfig, build_loader, choose_engine
+from ..pipeline.sources import open_source
+from .config import read_config
+
+_GAP = 8
+_TEXT_HEIGHT = 22
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line of `swiftsiam preview`."""
+    parser = argparse.ArgumentParser(
+        prog="swiftsiam preview", description="Draw pictures beside their two training views."
+    )
+    parser.add_argument("data", metavar="DATA", help="a folder of class folders, or a flat folder")
+    parser.add_argument("--out", type=Path, default=Path("views.png"), help="PNG (views.png)")
+    parser.add_argument("--config", help="take the augmentation of this recipe or file")
+    parser.add_argument("--engine", default="auto", help="engine that makes the views (auto)")
+    parser.add_argument("--images", type=int, default=8, help="number of pictures (8)")
+    parser.add_argument("--size", type=int, help="side of a view, px (the recipe's)")
+    parser.add_argument("--epoch", type=int, default=0, help="the epoch whose views are drawn (0)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Write the picture; 0 when done."""
+    args = parse_arguments(argv)
+    if args.images < 1:
+        raise UserError(f"--images={args.images}: must be at least 1")
+    if not args.out.parent.is_dir():
+        raise UserError(f"--out={args.out}: its folder does not exist; make it first")
+    overrides = [f"loader.engine={args.engine}"]
+    if args.size is not None:
+        overrides.append(f"augment.size={args.size}")
+    config = read_config(args.config or "imagenet-r50-100ep", overrides)
+    draw_preview(
+        args.data,
+        args.out,
+        augment=config.augment,
+        loader=config.loader,
+        num_images=args.images,
+        epoch=args.epoch,
+    )
+    print(f"{args.out}: left the picture, right its two views in epoch {args.epoch}")
+    return 0
+
+
+def draw_preview(
+    data: str,
+    out: Path,
+    *,
+    augment: AugmentConfig,
+    loader: LoaderConfig,
+    num_images: int = 8,
+    epoch: int = 0,
+) -> None:
+    """Draw pictures spread over the data set, each beside its two views, with label and file name.
+
+    Args:
+        data: of `open_source`.
+        out: PNG file.
+        augment: what makes the views.
+        loader: which engine makes them.
+        num_images: fewer where the data set is smaller.
+        epoch: whose views.
+    """
+    source = open_source(data, field="DATA")
+    count = min(num_images, len(source))
+    indices = np.linspace(0, len(source) - 1, count).astype(np.int64)
+    specs = (build_eval_spec(augment), *build_train_specs(augment))
+    batches = build_loader(
+        source=source,
+        specs=specs,
+        global_batch_size=count,
+        train=False,
+        engine=choose_engine(loader)[0],
+        indices=indices,
+        ops=augment.ops,
+    )
+    batches.set_epoch(epoch)
+    with batches:
+        batch = next(iter(batches))
+    titles = []
+    for index in indices.tolist():
+        label = int(source.labels[index])
+        name = source.classes[label] if label >= 0 else "no label"
+        titles.append(f"{name}  ·  {source.key(index)}")
+    tiles = [[_to_picture(view[row]) for view in batch.views] for row in range(count)]
+    _grid(tiles, titles, side=max(augment.size, 96)).save(out)
+
+
+def _to_picture(view: torch.Tensor) -> Image.Image:
+    """(3, H, W) normalised → what it looks like."""
+    normalize = Normalize()
+    pixels = view.float().permute(1, 2, 0).numpy() * normalize.std + normalize.mean
+    return Image.fromarray((pixels * 255).round().clip(0, 255).astype(np.uint8))
+
+
+def _grid(tiles: list[list[Image.Image]], titles: list[str], *, side: int) -> Image.Image:
+    """Two columns of (picture, view1, view2) rows with a title each."""
+    columns = 2 if len(tiles) > 1 else 1
+    row_height = side + _TEXT_HEIGHT + _GAP
+    column_width = 3 * (side + _GAP) + 2 * _GAP
+    rows = -(-len(tiles) // columns)
+    sheet = Image.new("RGB", (columns * column_width, rows * row_height + _GAP), "white")
+    pen = ImageDraw.Draw(sheet)
+    font = ImageFont.load_default(13)
+    for number, (row, title) in enumerate(zip(tiles, titles, strict=True)):
+        left = (number % columns) * column_width + _GAP
+        top = (number // columns) * row_height + _GAP
+        shown = title
+        while pen.textlength(shown, font=font) > column_width - 2 * _GAP:
+            shown = shown[:-2] + "…"
+        pen.text((left, top), shown, fill="black", font=font)
+        for place, tile in enumerate(row):
+            tile = tile.resize((side, side), Image.Resampling.NEAREST if tile.width < 96 else 1)
+            x = left + place * (side + _GAP) + (_GAP if place else 0)
+            sheet.paste(tile, (x, top + _TEXT_HEIGHT))
+    return sheet

@@ -1,0 +1,45 @@
+"""summary.json: how a run ended, and with what it was made."""
+
+import platform
+import statistics
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+if TYPE_CHECKING:
+    from .pretrain import Job
+
+
+def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
+    """The last figures, medians of the pace, and versions.
+
+    Rates are medians over the log points; the first one, with the start-up in it, is left out.
+    """
+    steps = [r for r in metrics if r["type"] == "train"]
+    paces = steps[1:] or steps
+    knn = [r for r in metrics if r["type"] == "knn"]
+    floors = {r["network"]: r["knn"] for r in metrics if r["type"] == "floor"}
+    return {
+        "loss": steps[-1]["loss"],
+        "z_std": steps[-1]["z_std"],
+        "knn": knn[-1]["knn"] if knn else None,
+        "knn_random_initialisation": knn[0]["knn"] if knn and knn[0]["step"] == 0 else None,
+        "knn_raw_pixels": floors.get("raw pixels"),
+        "images_per_s": statistics.median(r["images_per_s"] for r in paces),
+        "data_wait_percent": statistics.median(r["data_wait_percent"] for r in paces),
+        "steps": job.step,
+        "epochs": job.config.train.epochs,
+        "bad_samples": [bad.key for bad in job.loader.bad_samples.values()],
+        "engine": job.loader.engine_name,
+        "device": job.config.train.device,
+        "precision": job.config.train.precision,
+        "num_threads": job.config.train.num_threads,
+        "versions": _versions(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    packages = ("swiftsiam", "torch", "torchvision", "numba", "numpy")
+    versions = {name: metadata.version(name) for name in packages}
+    return {"python": platform.python_version(), **versions, "cuda": torch.version.cuda or ""}
