@@ -33,7 +33,7 @@ def usage() -> str:
 
 
 def main() -> int:
-    """Run one command. Exit codes: 0 done, 1 failed, 2 the user's mistake, 75 stopped after saving."""
+    """Run one command. Exit codes: 0 done, 1 failed, 2 user's mistake, 75 stopped and saved."""
     arguments = sys.argv[1:]
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
@@ -57,8 +57,9 @@ def _unknown(command: str) -> str:
 
 
 def _run(command: str, arguments: list[str]) -> int:
-    # OpenMP threads that spin for their whole time slice at each barrier make a step tens of times slower
-    # as soon as another process (a loader worker) wants the same core. Read when torch is imported.
+    # OpenMP threads that spin for their whole time slice at each barrier make a step tens of times
+    # slower as soon as another process (a loader worker) wants the same core. Read when torch is
+    # imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     module = import_module(f"swiftsiam.{COMMANDS[command][0]}")
     from swiftsiam.pipeline.errors import UserError

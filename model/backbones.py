@@ -1,7 +1,7 @@
 """Backbones: picture in, pooled feature out.
 
-ImageNet: torchvision's ResNets with the last BatchNorm of each residual branch at zero. CIFAR: ResNet-18
-with a 3×3 stem and no max-pool (paper, appendix D), also narrower, for CPUs.
+ImageNet: torchvision's ResNets with the last BatchNorm of each residual branch at zero. CIFAR:
+ResNet-18 with a 3×3 stem and no max-pool (paper, appendix D), also narrower, for CPUs.
 """
 
 from typing import Literal, get_args

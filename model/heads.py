@@ -6,10 +6,12 @@ from torch import nn
 def build_projector(
     num_features: int, *, num_layers: int, hidden: int, output: int
 ) -> nn.Sequential:
-    """feature → projection: [Linear without bias, BN, ReLU] × (num_layers - 1), Linear, BN without affine.
+    """feature → projection: [Linear, BN, ReLU] × (num_layers - 1), Linear, BN without affine.
 
-    The last Linear has a bias that BN cancels; as in the reference implementation it is kept, for the layout's sake, and
-    frozen.
+    The Linears before a ReLU have no bias.
+
+    The last Linear has a bias that BN cancels; as in the reference implementation it is kept, for
+    the layout's sake, and frozen.
     """
     layers: list[nn.Module] = []
     width = num_features

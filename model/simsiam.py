@@ -17,7 +17,7 @@ from .heads import build_predictor, build_projector
 class ModelConfig:
     """The section `model` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     backbone: BackboneName = "resnet50"
     """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""

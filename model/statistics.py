@@ -5,7 +5,7 @@ import torch.nn.functional as F
 
 
 def normalized_std(z: torch.Tensor) -> torch.Tensor:
-    """Mean over channels of the standard deviation of z/‖z‖, times √d: 1 when healthy, 0 when collapsed.
+    """Standard deviation of z/‖z‖ per channel, averaged, times √d: 1 healthy, 0 collapsed.
 
     Args:
         z: (B, d) projections of one view.

@@ -70,8 +70,8 @@ class EngineOptions:
     device: torch.device
     num_workers: int
     max_bad_samples: int | None
-    """A bad sample gives its place to the next one in the listing, of which no more than this many may be bad in
-    turn; None (evaluation): it leaves an empty row."""
+    """A bad sample gives its place to the next one in the listing, of which no more than this
+    many may be bad in turn; None (evaluation): it leaves an empty row."""
     ops: Literal["kernel", "oracle"] = "kernel"
 
 

@@ -1,9 +1,10 @@
 """From encoded bytes to an RGB picture, with one documented outcome for every kind of file.
 
-JPEG (grayscale or YCbCr/RGB, baseline or progressive) goes through torchvision's libjpeg-turbo with the accurate
-DCT; everything else (PNG, WebP, CMYK JPEG, …) through Pillow's `convert("RGB")`: transparency is dropped,
-palettes are looked up, 16-bit samples keep their high byte. EXIF orientation is ignored, as the
-reference does. The extension plays no part: a PNG called .jpg is a PNG.
+JPEG (grayscale or YCbCr/RGB, baseline or progressive) goes through torchvision's libjpeg-turbo
+with the accurate DCT; everything else (PNG, WebP, CMYK JPEG, …) through Pillow's `convert("RGB")`:
+transparency is dropped, palettes are looked up, 16-bit samples keep their high byte. EXIF
+orientation is ignored, as the reference does. The extension plays no part: a PNG called .jpg is a
+PNG.
 """
 
 import io
@@ -17,9 +18,15 @@ from torchvision.io import ImageReadMode, decode_jpeg
 from .errors import BadSampleError
 
 MAX_PIXELS = 100_000_000
+MAX_SIDE = 65_535
+"""JPEG's own limit; scratch memory grows with the longer side, px."""
 
-# The header is checked against MAX_PIXELS before anything is allocated; Pillow need not warn as well.
+# The header is checked against MAX_PIXELS before anything is allocated; Pillow need not warn as
+# well.
 warnings.filterwarnings("ignore", category=Image.DecompressionBombWarning)
+
+# Pillow's other formats are of no use here, and one of them (EPS) runs Ghostscript on the file.
+_FORMATS = ("PNG", "WEBP", "JPEG", "GIF", "BMP", "PPM", "TIFF")
 
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
@@ -33,9 +40,10 @@ def read_jpeg_header(data: bytes) -> tuple[int, int, int]:
     """
     position = 2
     while position + 9 < len(data):
-        if data[position] != 0xFF:
-            break
         marker = data[position + 1]
+        # libjpeg steps over FF 00; jumping its "segment" would let it hide a larger frame from us.
+        if data[position] != 0xFF or marker == 0x00:
+            break
         if marker == 0xFF:  # a fill byte
             position += 1
         elif marker in _STANDALONE:
@@ -56,7 +64,7 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         (H, W, 3) uint8, contiguous.
 
     Raises:
-        BadSampleError: empty, damaged, of an unknown kind, or over `max_pixels`.
+        BadSampleError: empty, damaged, of an unknown kind, over `max_pixels` or `MAX_SIDE`.
     """
     if not data:
         raise BadSampleError("the file is empty")
@@ -71,6 +79,8 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
 def _check_pixels(height: int, width: int, max_pixels: int) -> None:
     if height * width > max_pixels:
         raise BadSampleError(f"{width}x{height} is over the limit of {max_pixels} pixels")
+    if max(height, width) > MAX_SIDE:
+        raise BadSampleError(f"{width}x{height} is over the limit of {MAX_SIDE} pixels a side")
     if height * width == 0:
         raise BadSampleError(f"the header says {width}x{height} pixels")
 
@@ -82,12 +92,13 @@ def _decode_jpeg(data: bytes) -> np.ndarray:
         )
     except RuntimeError as error:
         raise BadSampleError(f"damaged JPEG: {str(error).splitlines()[0]}") from error
+    assert isinstance(pixels, torch.Tensor)  # a list comes only of a list
     return np.ascontiguousarray(pixels.permute(1, 2, 0).numpy())
 
 
 def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
             _check_pixels(image.height, image.width, max_pixels)
             if image.mode.startswith("I;16"):
                 # convert("RGB") would clip 16 bits at 255.
@@ -97,5 +108,6 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
     except BadSampleError:
         raise
     except Exception as error:
-        # Pillow's plugins raise nearly every type on damaged input (SyntaxError and struct.error among them).
+        # Pillow's plugins raise nearly every type on damaged input (SyntaxError and struct.error
+        # among them).
         raise BadSampleError(f"cannot be decoded: {error}") from error

@@ -1,7 +1,7 @@
 """The loader: one contract over every engine.
 
-It owns the order, the place in it, the shares of the ranks, the budget for bad samples and the way to the device.
-Engines only turn requests into pixels.
+It owns the order, the place in it, the shares of the ranks, the budget for bad samples and the way
+to the device. Engines only turn requests into pixels.
 """
 
 import sys
@@ -32,7 +32,7 @@ _ENGINES: dict[str, str] = {
 class DataConfig:
     """The section `data` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     path: str | None = None
     """Training pictures: a folder of class folders, or a flat folder."""
@@ -49,9 +49,9 @@ class DataConfig:
 class LoaderConfig:
     """The section `loader` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    engine: Literal["auto"] | EngineName = "auto"
+    engine: Literal["auto", EngineName] = "auto"
     """What reads and decodes; auto: by data format, device and what is installed."""
 
 
@@ -66,8 +66,9 @@ class Loader:
     """Yields `Batch`es of one data set, epoch by epoch.
 
     Iterating yields what is left of the current epoch and then moves on to the next one, so that
-    `for epoch in …: loader.set_epoch(epoch)` and a bare `for batch in loader` in a loop both see each
-    epoch once. While the caller's epochs follow each other, the workers run ahead over the boundary.
+    `for epoch in …: loader.set_epoch(epoch)` and a bare `for batch in loader` in a loop both see
+    each epoch once. While the caller's epochs follow each other, the workers run ahead over the
+    boundary.
     """
 
     def __init__(
@@ -128,15 +129,19 @@ class Loader:
             self.close()
             self._engine = self._build(self._options)
             self._results = self._engine.stream(self._requests(epoch, start))
+        results = self._results
         self._stream_at = None  # an iteration broken off leaves the stream at no known place
         try:
             for number in range(self._plan.num_batches(start=start)):
-                batch = self._finish(next(self._results))
+                if self._results is not results:
+                    raise RuntimeError("the loader was closed, or iterated anew, in mid-iteration")
+                batch = self._finish(next(results))
                 self._epoch = epoch
                 self._position = start + (number + 1) * self._plan.global_batch_size
                 yield batch
         except BaseException:
-            self.close()
+            if self._results is results:
+                self.close()
             raise
         self._epoch, self._position = epoch + 1, 0
         if self._plan.train:
@@ -155,6 +160,12 @@ class Loader:
         """Count the bad samples, add the labels, move to the device."""
         for bad in result.bad:
             self._count_bad(bad)
+        if self._plan.train and (result.index < 0).any():
+            first = next(iter(self.bad_samples.values()))
+            raise UserError(
+                f"{first.key}: {first.reason}; nor can any other picture be read, of "
+                f"{len(self._options.source)}; check data.path"
+            )
         index = torch.from_numpy(result.index)
         device = self._options.device
         views = tuple(view.to(device, non_blocking=True) for view in result.views)
@@ -233,7 +244,8 @@ def build_loader(
     chosen = np.arange(len(source)) if indices is None else np.asarray(indices, np.int64)
     if global_batch_size % world_size:
         raise UserError(
-            f"train.batch_size={global_batch_size}: must be a multiple of the {world_size} processes"
+            f"train.batch_size={global_batch_size}: must be a multiple of "
+            f"{world_size}, the number of processes"
         )
     if train and len(chosen) < global_batch_size:
         raise UserError(

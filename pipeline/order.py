@@ -1,4 +1,4 @@
-"""Which samples make up each batch: a pure function of (seed, epoch), the same for any world size."""
+"""Which samples make up each batch: a pure function of (seed, epoch), for any world size."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class BatchPlan:
         assert self.global_batch_size % self.world_size == 0
 
     def num_batches(self, *, start: int = 0) -> int:
-        """Batches in what is left of an epoch after its first `start` samples; equal on all ranks."""
+        """Batches in what an epoch has left after its first `start` samples; equal on all ranks."""
         full, rest = divmod(max(len(self.indices) - start, 0), self.global_batch_size)
         return full if self.train else full + bool(rest)
 

@@ -1,7 +1,7 @@
 """Philox-4x32-10, a counter-based random generator: the only source of randomness in `pipeline`.
 
-The output is a pure function of (key, counter), so a sample's numbers do not depend on which worker,
-rank or engine asks for them, and resuming needs no generator state.
+The output is a pure function of (key, counter), so a sample's numbers do not depend on which
+worker, rank or engine asks for them, and resuming needs no generator state.
 
 Source: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011. The tests hold it
 against NumPy's own Philox (4x64) construction rules and the authors' published vectors.

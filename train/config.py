@@ -1,4 +1,4 @@
-"""The configuration: one frozen dataclass for each section, read from YAML and `section.key=value`."""
+"""The configuration: a frozen dataclass for each section, from YAML and `section.key=value`."""
 
 import dataclasses
 import difflib
@@ -23,7 +23,7 @@ from .optim import OptimConfig
 class TrainConfig:
     """The section `train` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     epochs: Annotated[int, Ge(1)] = 100
     """Passes over the training data."""
@@ -51,7 +51,7 @@ class TrainConfig:
 class RunConfig:
     """The section `run` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     dir: str | None = None
     """The run folder; null: runs/<config>, with a number where that is taken."""
@@ -65,7 +65,7 @@ class RunConfig:
 class Config:
     """All sections."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     data: DataConfig = field(default_factory=DataConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)

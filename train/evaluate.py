@@ -21,6 +21,9 @@ _RAW_SIDE = 8
 class RawPixels(nn.Module):
     """The floor that needs no network: 8×8 area means of the picture, minus 0.5."""
 
+    mean: torch.Tensor
+    std: torch.Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)

@@ -1,7 +1,8 @@
 """k-nearest-neighbour accuracy of features: the usual monitor of self-supervised training.
 
-Weighted vote over the k most similar bank features by cosine similarity, weights exp(similarity / T)
-(Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", CVPR 2018).
+Weighted vote over the k most similar bank features by cosine similarity, weights exp(similarity /
+T) (Wu et al., "Unsupervised feature learning via non-parametric instance discrimination", CVPR
+2018).
 """
 
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ _SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
 class EvalConfig:
     """The section `eval` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     every: Annotated[int, Ge(0)] = 10
     """Epochs between two kNN evaluations; 0: only at the end."""

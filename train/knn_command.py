@@ -66,7 +66,7 @@ def main(argv: list[str]) -> int:
     figures: dict[str, Any] = {"step": state["step"], "k": config.eval.k}
     try:
         for name, network in networks.items():
-            network = network.to(config.train.device, memory_format=torch.channels_last)
+            network.to(config.train.device).to(memory_format=torch.channels_last)  # pyright: ignore
             figures[name] = evaluate_knn(network, data, config)
             print(f"kNN {figures[name]:.2f} %  {name}", flush=True)
     finally:
@@ -107,7 +107,7 @@ def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> SimSi
     except (RuntimeError, KeyError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(
-            f"{path}: its weights do not fit model.backbone={config.backbone} of config.yaml beside it "
-            f"({reason})"
+            f"{path}: its weights do not fit model.backbone={config.backbone} of the run's "
+            f"config.yaml ({reason})"
         ) from None
     return model

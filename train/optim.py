@@ -15,7 +15,7 @@ from .schedule import LearningRate
 class OptimConfig:
     """The section `optim` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     base_lr: Annotated[float, Gt(0)] = 0.05
     """Learning rate for a batch of 256; scaled linearly with the batch."""

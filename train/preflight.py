@@ -26,8 +26,8 @@ def print_start(job: "Job", reasons: dict[str, Choice]) -> None:
             **{name: f"{choice.name} ({choice.why})" for name, choice in reasons.items()},
             "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
             "model": f"SimSiam, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
-            "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an epoch, "
-            f"{config.train.epochs} epochs",
+            "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "
+            f"epoch, {config.train.epochs} epochs",
             "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
             f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
         }
@@ -58,8 +58,8 @@ def dry_run(job: "Job") -> None:
         {
             "step": f"{1000 * step_s:.0f} ms, {job.config.train.batch_size / step_s:,.0f} images/s "
             "(step scope: without the loader)",
-            "whole run": f"{format_seconds(step_s * job.total_steps)} for {job.total_steps} steps, if the "
-            "loader keeps up, without evaluation",
+            "whole run": f"{format_seconds(step_s * job.total_steps)} for {job.total_steps} "
+            "steps, if the loader keeps up, without evaluation",
             "memory": _peak_memory(job.config.train.device),
             "disk": f"{disk / 1e6:.0f} MB for checkpoints",
         }

@@ -227,8 +227,8 @@ def measure_floors(job: Job, run: RunFolder) -> None:
     run.log({"type": "floor", "step": 0, "network": "raw pixels", "knn": raw})
     run.log({"type": "knn", "step": 0, "epoch_progress": 0, "knn": random})
     print(
-        f"kNN before training ({format_seconds(time.monotonic() - begun)}): raw pixels {raw:.2f} %, "
-        f"random initialisation {random:.2f} %",
+        f"kNN before training ({format_seconds(time.monotonic() - begun)}): raw pixels "
+        f"{raw:.2f} %, random initialisation {random:.2f} %",
         flush=True,
     )
 
@@ -292,7 +292,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="one step: memory, duration and disk need; writes nothing",
     )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    return parser.parse_args(argv)
+    return parser.parse_intermixed_args(argv)
 
 
 def open_run(args: argparse.Namespace) -> tuple[Job, RunFolder]:

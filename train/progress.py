@@ -38,7 +38,7 @@ class Status:
 
 
 class TrainingProgress:
-    """A context manager; `update` at log points, `tick` at every step, `note` for a lasting line."""
+    """A context: `tick` at every step, `update` at log points, `note` for a lasting line."""
 
     def __init__(self, *, start: int, steps: int, every_s: float) -> None:
         """
@@ -96,8 +96,8 @@ class TrainingProgress:
         done = status.step - self._start
         left = (now - self._begun) / max(done, 1) * (status.steps - status.step)
         print(
-            f"epoch {status.epoch + 1}/{status.epochs}  step {status.step}/{status.steps}  {status}  "
-            f"left {format_seconds(left)}",
+            f"epoch {status.epoch + 1}/{status.epochs}  step {status.step}/{status.steps}  "
+            f"{status}  left {format_seconds(left)}",
             flush=True,
         )
 

@@ -35,8 +35,8 @@ class RunFolder:
         except OSError:
             lock.close()
             raise UserError(
-                f"{self.path}: another process is training in this run folder; wait for it, or choose "
-                "another run.dir"
+                f"{self.path}: another process is training in this run folder; wait for it, or "
+                "choose another run.dir"
             ) from None
         return lock
 
@@ -118,8 +118,8 @@ def read_run_config(path: Path, overrides: list[str]) -> Config:
         old, new = getattr(getattr(stored, section), key), getattr(getattr(config, section), key)
         if section not in _FREE_SECTIONS and old != new:
             raise UserError(
-                f"{section}.{key}={new}: the run was begun with {old}, and another value would change "
-                f"its result; only {', '.join(_FREE_SECTIONS)} may change on --resume"
+                f"{section}.{key}={new}: the run was begun with {old}, and another value would "
+                f"change its result; only {', '.join(_FREE_SECTIONS)} may change on --resume"
             )
     return config
 
@@ -135,6 +135,6 @@ def check_free_space(path: Path, *, needed: int) -> None:
     free = shutil.disk_usage(existing).free
     if free < needed:
         raise UserError(
-            f"run.dir={path}: needs {needed / 1e6:.0f} MB for checkpoints, {free / 1e6:.0f} MB are free; "
-            "make room or choose another run.dir"
+            f"run.dir={path}: needs {needed / 1e6:.0f} MB for checkpoints, {free / 1e6:.0f} MB are "
+            "free; make room or choose another run.dir"
         )

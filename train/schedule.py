@@ -22,7 +22,7 @@ class LearningRate:
             return self.peak * warmup
         epoch = step // self.steps_per_epoch if self.per_epoch else step / self.steps_per_epoch
         progress = (epoch - self.warmup_epochs) / (self.epochs - self.warmup_epochs)
-        return self.peak * 0.5 * (1 + math.cos(math.pi * progress))
+        return self.peak * 0.5 * (1 + math.cos(math.pi * max(progress, 0.0)))
 
     def constant_at(self, step: int) -> float:
         """The rate of what is never decayed; it takes part in the warm-up."""

@@ -8,7 +8,7 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
 
 
 class StopRequest:
-    """While entered, the first SIGTERM, SIGINT or SIGUSR1 sets `asked`; a second SIGINT interrupts."""
+    """While entered, SIGTERM, SIGINT or SIGUSR1 sets `asked`; a second SIGINT interrupts."""
 
     def __init__(self) -> None:
         self.asked = False

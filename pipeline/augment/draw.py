@@ -12,7 +12,7 @@ from .sampler import PARAMS, draw_view, pack_spec
 from .spec import AugmentSpec
 
 ViewMaker = Callable[[np.ndarray, np.ndarray, int, np.ndarray], None]
-"""(image (H, W, 3) uint8, params (N,), row, batch (N, size, size, 3) as `cpu.as_pixels` gives it)"""
+"""(image (H, W, 3) uint8, params (N,), row, batch (N, size, size, 3) of `cpu.as_pixels`)"""
 
 
 def build_view_maker(spec: AugmentSpec, *, ops: Literal["kernel", "oracle"]) -> ViewMaker:

@@ -1,8 +1,8 @@
 """The oracle: torchvision's functional operations in float64 from the decoded picture on.
 
 Slow, never rounded between operations, and only as clever as torchvision itself. Each fast form is
-held against it. What torchvision lacks is a Gaussian with replicated edges and enough taps, given here
-as two plain convolutions.
+held against it. What torchvision lacks is a Gaussian with replicated edges and enough taps, given
+here as two plain convolutions.
 """
 
 import math

@@ -1,8 +1,8 @@
 """With which numbers: the parameters of each view, a pure function of (seed, epoch, index, view).
 
 One compiled sampler serves every engine. The distributions are torchvision's own
-(`RandomResizedCrop.get_params`, `ColorJitter.get_params`, `RandomApply`), including the ten tries for a
-crop and the central fallback; the tests hold each parameter against them.
+(`RandomResizedCrop.get_params`, `ColorJitter.get_params`, `RandomApply`), including the ten tries
+for a crop and the central fallback; the tests hold each parameter against them.
 """
 
 import math
@@ -25,9 +25,10 @@ BRIGHTNESS, CONTRAST, SATURATION, HUE = range(4)
 
 PARAMS = np.dtype(
     [
-        # The window of source pixels; it is resized to (resized_height, resized_width), of which the
-        # view is the size × size square at (offset_top, offset_left). For a random crop the resized
-        # window is the view itself; the evaluation view cuts the centre out of a resized picture.
+        # The window of source pixels; it is resized to (resized_height, resized_width), of which
+        # the view is the size × size square at (offset_top, offset_left). For a random crop the
+        # resized window is the view itself; the evaluation view cuts the centre out of a resized
+        # picture.
         ("top", np.int32),
         ("left", np.int32),
         ("height", np.int32),
@@ -143,7 +144,10 @@ def _draw_window(spec, uniforms, height, width, out):
 
 @njit(cache=True, nogil=True)
 def _center_window(spec, height, width, out):
-    """The whole picture, its shorter side resized, and the centre: torchvision's Resize, CenterCrop."""
+    """The whole picture, resized by its shorter side, and the centre of it.
+
+    Lengths are rounded as torchvision's Resize and CenterCrop round them.
+    """
     short = min(height, width)
     out.top = out.left = 0
     out.height, out.width = height, width

@@ -154,7 +154,7 @@ class AugmentSpec:
 class AugmentConfig:
     """The section `augment` of a configuration."""
 
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     preset: Literal["imagenet", "cifar"] = "imagenet"
     """`imagenet`: the paper's augmentation; `cifar`: the same without blur (appendix D)."""
@@ -198,6 +198,6 @@ def build_train_specs(config: AugmentConfig) -> tuple[AugmentSpec, AugmentSpec]:
 
 
 def build_eval_spec(config: AugmentConfig) -> AugmentSpec:
-    """The evaluation view: 256 → 224 as in the reference (same ratio at other sizes); cifar whole."""
+    """The evaluation view: 256 → 224, the same ratio at other sizes; cifar: the whole picture."""
     resize = config.size if config.preset == "cifar" else round(config.size * 256 / 224)
     return AugmentSpec(ops=(ResizeCenterCrop(size=config.size, resize=resize), Normalize()))

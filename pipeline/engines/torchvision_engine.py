@@ -1,13 +1,16 @@
 """The engine that needs nothing but torchvision: worker processes that read, decode and augment.
 
-torch's DataLoader carries requests to workers and batches back, watches for dead workers, and keeps the order.
-Its sampler is our stream of requests, which does not end with an epoch, so that no epoch's first
-batch waits. Workers start by forkserver: a fork would copy locks that other threads of the trainer hold.
+torch's DataLoader carries requests to workers and batches back, watches for dead workers, and
+keeps the order. Its sampler is our stream of requests, which does not end with an epoch, so that
+no epoch's first batch waits. Workers start by forkserver: a fork would copy locks that other
+threads of the trainer hold.
 """
 
 import multiprocessing
 import os
 from collections.abc import Iterator
+from multiprocessing.context import BaseContext
+from typing import Any
 
 import numpy as np
 import torch
@@ -63,7 +66,7 @@ class TorchvisionEngine:
         self._iterator = None
 
 
-def _worker_context() -> multiprocessing.context.BaseContext:
+def _worker_context() -> BaseContext:
     context = multiprocessing.get_context("forkserver")
     # The server imports this once; each worker then starts in milliseconds instead of seconds.
     context.set_forkserver_preload([__name__])
@@ -75,7 +78,7 @@ def _give_way(worker: int) -> None:
     os.nice(10)
 
 
-def _as_it_is(result: Result) -> Result:
+def _as_it_is(result: Any) -> Any:
     return result
 
 
@@ -121,7 +124,8 @@ class _RequestedBatches(Dataset[Result]):
                     np.uint64(request.epoch),
                     index[row],
                     np.uint64(number),
-                    *image.shape[:2],
+                    image.shape[0],
+                    image.shape[1],
                     params[number, row],
                 )
                 make(image, params[number], row, batches[number])

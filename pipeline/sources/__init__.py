@@ -11,10 +11,15 @@ from ..errors import UserError
 class Source(Protocol):
     """A random-access listing of encoded pictures. Picklable; safe to read from many processes."""
 
-    classes: tuple[str, ...]
-    """Class names, sorted; empty where the samples have no labels."""
-    labels: np.ndarray
-    """(N,) int64 positions in `classes`; -1 without a label."""
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Class names, sorted; empty where the samples have no labels."""
+        ...
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64 positions in `classes`; -1 without a label."""
+        ...
 
     def __len__(self) -> int: ...
 

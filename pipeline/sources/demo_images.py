@@ -1,91 +1,224 @@
-"""draft"""
-import io, colorsys
+"""`swiftsiam demo-data`: labelled JPEGs for trying things out where no data are at hand.
+
+A killed generation is noticed and carried on: pictures lie in a hidden folder until the last one is
+there, and each appears there whole or not at all.
+"""
+
+import argparse
+import fcntl
+import io
+import json
+import multiprocessing
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-import numpy as np
-from PIL import Image, ImageChops, ImageDraw
-from .demo_motifs import FIELDS, MOTIF_PX, sheet
 
-CLASSES = tuple(FIELDS)
+from ..errors import UserError
+from .demo_motifs import CLASSES, draw_picture
+
+DEFAULT_NUM_IMAGES = 4000
+JPEG_QUALITY = 90
+VERSION = 1
+"""To be raised with every change of the pictures: sets of two versions must not be mixed."""
+
+_RECIPE = "demo.json"
+_WORK = ".swiftsiam-demo"
+_BLOCK = len(CLASSES)
+_VAL_EVERY = 4
+_MIN_IMAGES = _VAL_EVERY * _BLOCK
+_CHUNK = 20
 
 
-def _draw_colour(random, value_low=0.1, value_high=1.0):
-    hue, saturation, value = random.uniform((0, 0.25, value_low), (1, 0.95, value_high))
-    return tuple(int(255 * c) for c in colorsys.hsv_to_rgb(hue, saturation, value))
+@dataclass(frozen=True, kw_only=True)
+class DemoImages:
+    """A generated set on disk."""
 
-def _luminance(c):
-    return (0.299*c[0]+0.587*c[1]+0.114*c[2])/255
+    train: Path
+    """Folder of class folders: three of four pictures."""
+    val: Path
+    """The fourth."""
+    num_train: int
+    num_val: int
+    num_drawn: int
+    """Pictures that this call drew; 0 where the set was there already."""
 
-def _draw_colour_pair(random, contrast=0.3):
-    while True:
-        a, b = _draw_colour(random), _draw_colour(random)
-        if abs(_luminance(a)-_luminance(b)) > contrast:
-            return a, b
 
-def _draw_backdrop(random, size):
-    return Image.fromarray(random.integers(20, 236, (3, 3, 3), dtype=np.uint8)).resize(size, Image.Resampling.BICUBIC)
+def generate(directory: Path, *, num_images: int, seed: int = 0, num_workers: int) -> DemoImages:
+    """Write `train/CLASS/INDEX.jpg` and `val/CLASS/INDEX.jpg`, or what of them is missing.
 
-def _outline(random, side):
-    """corners of a scrap, centred at origin: a rounded polygon"""
-    kind = random.integers(3)
-    turn = random.uniform(0, 2*np.pi)
-    if kind == 0:
-        angles = np.linspace(0, 2*np.pi, 40, endpoint=False)
-        aspect = random.uniform(0.7, 1)
-        pts = np.stack([np.cos(angles), aspect*np.sin(angles)], 1) * 0.56
-    elif kind == 1:
-        aspect = random.uniform(0.7, 1.0)
-        pts = np.array([(-1, -aspect), (1, -aspect), (1, aspect), (-1, aspect)]) * 0.5
-    else:
-        n = random.integers(5, 9)
-        angles = (np.arange(n) + random.uniform(-.25, .25, n)) * 2*np.pi/n
-        pts = np.stack([np.cos(angles), np.sin(angles)], 1) * 0.58
-    c, s = np.cos(turn), np.sin(turn)
-    return pts @ np.array([[c, -s], [s, c]]) * side
+    Args:
+        directory: new, empty, or begun by a call with the same numbers.
+        num_images: of both parts together; classes are equally many to within one.
+        seed: 0 or more; with the index it decides every pixel.
+        num_workers: processes; with 1 the pictures are drawn in this one.
 
-def _paste_scrap(picture, random, name, centre, side, motif_px):
-    outline = _outline(random, side)
-    low = np.floor(outline.min(0)).astype(int) - 1
-    size = tuple(int(x) for x in np.ceil(outline.max(0)).astype(int) + 2 - low)
-    mask = Image.new("L", size)
-    corners = [tuple(p) for p in (outline - low).tolist()]
-    ImageDraw.Draw(mask).polygon(corners, fill=255)
-    scale = MOTIF_PX / motif_px
-    turn = random.uniform(0, 2*np.pi)
-    c, s = scale*np.cos(turn), scale*np.sin(turn)
-    ox, oy = random.uniform(-128, 128, 2) + 512
-    mx, my = size[0]/2, size[1]/2
-    cloth = sheet(name).transform(size, Image.Transform.AFFINE, (c, -s, ox - c*mx + s*my, s, c, oy - s*mx - c*my), Image.Resampling.BILINEAR)
-    a, b = _draw_colour_pair(random)
-    scrap = Image.new("RGB", size, a)
-    scrap.paste(b, (0, 0), cloth)
-    at = tuple(int(x) for x in np.round(centre).astype(int) + low)
-    shade = 5
-    picture.paste((0, 0, 0), (at[0]+shade, at[1]+shade), mask.point(lambda x: x * 0.45))
-    picture.paste(scrap, at, mask)
+    Raises:
+        UserError: a number is out of range, the folder holds something else, cannot be written, or
+            is being written by another process.
+    """
+    if num_images < _MIN_IMAGES:
+        raise UserError(
+            f"--images={num_images}: give {_MIN_IMAGES} or more, one of each class in both parts"
+        )
+    if seed < 0:
+        raise UserError(f"--seed={seed}: give 0 or more")
+    directory = Path(directory).expanduser()
+    recipe = {"version": VERSION, "num_images": num_images, "seed": seed}
+    try:
+        with _locked(directory):
+            _claim(directory, recipe)
+            missing = [i for i in range(num_images) if not _path(directory, i).exists()]
+            _draw_all(directory, missing, seed=seed, num_workers=num_workers)
+            _publish(directory)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise UserError(
+            f"DIR={directory}: cannot be written ({reason}); give another folder"
+        ) from error
+    num_val = sum(_split(index) == "val" for index in range(num_images))
+    return DemoImages(
+        train=directory / "train",
+        val=directory / "val",
+        num_train=num_images - num_val,
+        num_val=num_val,
+        num_drawn=len(missing),
+    )
 
-def _gradient(random, size, n, lo, hi, sat=(0.3,0.95)):
-    hue = random.uniform(0, 1, (n, n)); s = random.uniform(*sat, (n, n)); v = random.uniform(lo, hi, (n, n))
-    rgb = np.array([colorsys.hsv_to_rgb(*x) for x in zip(hue.ravel(), s.ravel(), v.ravel())]).reshape(n, n, 3)
-    return Image.fromarray((255*rgb).astype(np.uint8)).resize(size, Image.Resampling.BICUBIC)
 
-def draw(seed, index, name, p):
-    random = np.random.default_rng((seed, index))
-    w, h = (int(x) for x in random.integers(p["lo"], p["hi"]+1, 2))
-    unit = (w*h)**.5
-    motif_px = unit*np.exp(random.uniform(np.log(p["mlo"]), np.log(p["mhi"])))
-    scale = MOTIF_PX / motif_px
-    turn = np.deg2rad(random.uniform(-p["tilt"], p["tilt"]))
-    c, s = scale*np.cos(turn), scale*np.sin(turn)
-    ox, oy = random.uniform(-128, 128, 2) + 512
-    cloth = sheet(name).transform((w, h), Image.Transform.AFFINE, (c, -s, ox - c*w/2 + s*h/2, s, c, oy - s*w/2 - c*h/2), Image.Resampling.BILINEAR)
-    level = np.arange(256) - 127.5 + 510*random.uniform(-p["thick"], p["thick"])
-    cloth = cloth.point([int(x) for x in np.clip(127.5 + level * motif_px / 510*255/p["soft"], 0, 255)])
-    con = random.uniform(*p["con"]); mid = random.uniform(*p["mid"])
-    a = _gradient(random, (w, h), p["n"], mid + con*.15, min(1, mid + con*.5), (.2, .9)); b = _gradient(random, (w, h), p["n"], max(.03, mid - con*.5), mid - con*.15)
-    if p["swap"] and random.random() < .5: a, b = b, a
-    return Image.composite(a, b, cloth)
+@contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    """The folder, made where it is missing, for one process at a time; death gives it back."""
+    if directory.exists() and not directory.is_dir():
+        raise UserError(f"DIR={directory}: is a file; give a new or an empty folder")
+    directory.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(
+                f"DIR={directory}: another process is writing it; wait, or give another folder"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
 
-P = dict(lo=333, hi=560, mlo=0.13, mhi=0.2, tilt=12, n=6, swap=1, thick=.03, soft=1.5, con=(.6, 1), mid=(.45,.55))
 
-def encode(picture):
-    b = io.BytesIO(); picture.save(b, "JPEG", quality=90); return b.getvalue()
+def _claim(directory: Path, recipe: dict[str, int]) -> None:
+    """Mark the folder as ours, or make sure that it is, and of the same recipe."""
+    found = directory / _RECIPE
+    if found.exists():
+        held = _read_recipe(found)
+        if held != recipe:
+            raise UserError(
+                f"DIR={directory}: holds a demo set of {held}, not of {recipe}; "
+                "ask for the same, or give another folder"
+            )
+        return
+    others = sorted({entry.name for entry in directory.iterdir()} - {_WORK})
+    if others:
+        raise UserError(
+            f"DIR={directory}: holds other files ({others[0]!r}); give a new or an empty folder"
+        )
+    (directory / _WORK).mkdir(exist_ok=True)
+    _write(directory, found, json.dumps(recipe).encode())
+
+
+def _read_recipe(path: Path) -> object:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:
+        return "an unknown make"
+
+
+def _split(index: int) -> str:
+    """Blocks of one picture of each class go to a part together, so that both are balanced."""
+    return "val" if index // _BLOCK % _VAL_EVERY == _VAL_EVERY - 1 else "train"
+
+
+def _path(directory: Path, index: int) -> Path:
+    """Where picture `index` lies or will lie: in the hidden folder until its part is complete."""
+    split = _split(index)
+    root = directory if (directory / split).exists() else directory / _WORK
+    return root / split / CLASSES[index % _BLOCK] / f"{index:06d}.jpg"
+
+
+def _draw_all(directory: Path, indices: list[int], *, seed: int, num_workers: int) -> None:
+    if not indices:
+        return
+    (directory / _WORK).mkdir(exist_ok=True)
+    for folder in {_path(directory, index).parent for index in indices}:
+        folder.mkdir(parents=True, exist_ok=True)
+    chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
+    draw = partial(_draw_chunk, directory, seed)
+    if num_workers <= 1:
+        for chunk in chunks:
+            draw(chunk)
+        return
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(min(num_workers, len(chunks)), mp_context=context) as pool:
+        for _ in pool.map(draw, chunks):  # taken one by one, so that a worker's error comes out
+            pass
+
+
+def _draw_chunk(directory: Path, seed: int, indices: list[int]) -> None:
+    for index in indices:
+        jpeg = io.BytesIO()
+        draw_picture(seed, index).save(jpeg, "JPEG", quality=JPEG_QUALITY)
+        _write(directory, _path(directory, index), jpeg.getvalue())
+
+
+def _write(directory: Path, path: Path, content: bytes) -> None:
+    """The whole file or none; named by process, since a killed run's workers may still write."""
+    part = directory / _WORK / f"{path.name}.{os.getpid()}"
+    part.write_bytes(content)
+    part.replace(path)
+
+
+def _publish(directory: Path) -> None:
+    """Bring the finished parts out of the hidden folder; after a kill the next call goes on."""
+    work = directory / _WORK
+    for split in ("val", "train"):
+        if not (directory / split).exists():
+            (work / split).rename(directory / split)
+    if work.exists():
+        shutil.rmtree(work)
+
+
+def main(argv: list[str]) -> int:
+    """`swiftsiam demo-data DIR [--images N] [--seed S]`."""
+    parser = argparse.ArgumentParser(
+        prog="swiftsiam demo-data",
+        description="Draw a labelled set of JPEGs: ten patterns in random colours, sizes and "
+        "places. Three of four pictures go to DIR/train, the others to DIR/val.",
+    )
+    parser.add_argument("directory", metavar="DIR", type=Path, help="a new or an empty folder")
+    parser.add_argument(
+        "--images",
+        metavar="N",
+        type=int,
+        default=DEFAULT_NUM_IMAGES,
+        help="pictures in all (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--seed", metavar="S", type=int, default=0, help="another one gives other pictures"
+    )
+    options = parser.parse_args(argv)
+    start = time.perf_counter()
+    images = generate(
+        options.directory,
+        num_images=options.images,
+        seed=options.seed,
+        num_workers=len(os.sched_getaffinity(0)),
+    )
+    print(
+        f"{images.train}: {images.num_train} pictures; {images.val}: {images.num_val}; "
+        f"{len(CLASSES)} classes; {images.num_drawn} drawn in {time.perf_counter() - start:.1f} s"
+    )
+    return 0

@@ -1,7 +1,6 @@
 """A folder of class folders (as torchvision's ImageFolder reads it), or a flat folder."""
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -51,41 +50,57 @@ class _Scan:
 
     root: str
     other_files: int = 0
-    links_out: int = 0
+    links_left_out: int = 0
 
-    def pictures(self, folder: str) -> Iterator[str]:
-        """Relative paths of the pictures below `folder`, in no particular order."""
+    def pictures(self, folder: str) -> list[str]:
+        """Relative paths of the pictures below `folder`, sorted."""
+        found: list[str] = []
         pending = [folder]
-        seen_links: set[str] = set()
+        followed: set[Path] = set()
         while pending:
-            with os.scandir(pending.pop()) as entries:
-                for entry in entries:
-                    if entry.name.startswith("."):
-                        continue
-                    if entry.is_symlink() and not self._stays_inside(entry.path, seen_links):
-                        self.links_out += 1
-                    elif entry.is_dir():
-                        pending.append(entry.path)
-                    elif self._is_picture(entry):
-                        yield os.path.relpath(entry.path, self.root)
-                    else:
-                        self.other_files += 1
+            folders, pictures = self.entries(pending.pop(), followed=followed)
+            pending += folders
+            found += pictures
+        return sorted(os.path.relpath(path, self.root) for path in found)
 
-    def _stays_inside(self, path: str, seen: set[str]) -> bool:
-        """Whether a link ends below the root, and (for a folder) was not followed before."""
-        target = os.path.realpath(path)
-        if os.path.commonpath((target, os.path.realpath(self.root))) != os.path.realpath(self.root):
+    def entries(self, folder: str, *, followed: set[Path]) -> tuple[list[str], list[str]]:
+        """Paths of the folders and of the pictures in one folder, sorted.
+
+        `followed` takes the targets of links to folders, each of which is followed once.
+        """
+        folders: list[str] = []
+        pictures: list[str] = []
+        with os.scandir(folder) as entries:
+            # Sorted, or the disk's order would decide which of two links to a folder is followed.
+            for entry in sorted(entries, key=lambda entry: entry.name):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_symlink() and not self._may_follow(entry.path, followed):
+                    self.links_left_out += 1
+                elif entry.is_dir():
+                    folders.append(entry.path)
+                elif self._is_picture(entry):
+                    pictures.append(entry.path)
+                else:
+                    self.other_files += 1
+        return folders, pictures
+
+    def _may_follow(self, path: str, followed: set[Path]) -> bool:
+        """Whether a link ends at something below the root, and no cycle comes of following it."""
+        target = Path(os.path.realpath(path))
+        if not target.exists() or not target.is_relative_to(os.path.realpath(self.root)):
             return False
-        if Path(target).is_dir():
-            if target in seen or os.path.realpath(Path(path).parent).startswith(target):
+        if target.is_dir():
+            here = Path(os.path.realpath(Path(path).parent))
+            if target in followed or here.is_relative_to(target):
                 return False
-            seen.add(target)
+            followed.add(target)
         return True
 
     @staticmethod
     def _is_picture(entry: os.DirEntry) -> bool:
         # is_file() is false for FIFOs and devices, which would block a reader for ever.
-        return entry.is_file() and os.path.splitext(entry.name)[1].lower() in EXTENSIONS
+        return entry.is_file() and Path(entry.name).suffix.lower() in EXTENSIONS
 
 
 def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
@@ -96,14 +111,12 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
     """
     scan = _Scan(root=str(root))
     try:
-        with os.scandir(root) as entries:
-            listed = [e for e in entries if not e.name.startswith(".")]
-        folders = sorted(e.name for e in listed if e.is_dir())
-        flat = sorted(e.name for e in listed if scan._is_picture(e))
-        by_class = [(name, sorted(scan.pictures(f"{root}/{name}"))) for name in folders]
+        folders, pictures = scan.entries(scan.root, followed=set())
+        by_class = [(Path(path).name, scan.pictures(path)) for path in folders]
     except OSError as error:
         raise UserError(f"{field}={root}: cannot be listed ({error.strerror})") from error
     by_class = [(name, paths) for name, paths in by_class if paths]
+    flat = [Path(path).name for path in pictures]
     if by_class and flat:
         raise UserError(
             f"{field}={root}: {len(flat)} pictures lie beside {len(by_class)} class folders; "
@@ -111,8 +124,9 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
         )
     if not by_class and not flat:
         raise UserError(
-            f"{field}={root}: no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in its folders; "
-            f"{scan.other_files} other files, {scan.links_out} links out of it were left out"
+            f"{field}={root}: no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in its "
+            f"folders; {scan.other_files} other files were left out, and {scan.links_left_out} links "
+            "that lead nowhere, out of it or in a circle"
         )
     paths = flat or [path for _, paths in by_class for path in paths]
     counts = [len(paths) for _, paths in by_class]

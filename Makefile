@@ -1,0 +1,39 @@
+# make demo, make test: each enough by itself on a fresh machine. DATA=folder [VAL=folder] for your own.
+PYTHON ?= $(shell command -v python3.11 || command -v python3.12 || command -v python3.13 || command -v python3)
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DATA ?=
+VAL ?=
+
+.PHONY: help setup demo test check bench clean
+
+help:
+	@echo "make demo   [DATA=folder [VAL=folder]]  install everything, train, show the result"
+	@echo "make test   install everything, run all tests"
+	@echo "make setup  install everything into .venv (DALI and FFCV where the machine can take them)"
+	@echo "make check  lint, format and types"
+	@echo "make bench  images per second of the loaders on this machine"
+
+setup: $(READY)
+
+$(READY): setup.cfg pyproject.toml .ci/setup
+	@PYTHON="$(PYTHON)" VENV="$(VENV)" sh .ci/setup
+	@touch $(READY)
+
+demo: $(READY)
+	@$(BIN)/swiftsiam demo $(if $(DATA),--data "$(DATA)") $(if $(VAL),--val "$(VAL)")
+
+test: $(READY)
+	@$(BIN)/python -m pytest -q
+
+check: $(READY)
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/basedpyright --level error
+
+bench: $(READY)
+	@$(BIN)/python -m swiftsiam bench loader
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,38 @@
+"""The skipping in conftest: absent engines and devices skip, or fail where they are required."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+_TESTS = """
+import importlib.util
+import pytest
+
+importlib.util.find_spec = lambda name: None
+
+@pytest.mark.dali
+def test_dali(): pass
+
+@pytest.mark.ffcv
+def test_ffcv(): pass
+
+def test_neither(): pass
+"""
+
+
+def test_required_engines_fail_instead_of_skipping(tmp_path: Path) -> None:
+    shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
+    (tmp_path / "test_it.py").write_text(_TESTS)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--rootdir=.", "."],
+        cwd=tmp_path,
+        env={**os.environ, "REQUIRE_ENGINES": "ffcv"},
+        capture_output=True,
+        text=True,
+    )
+    assert "1 passed, 1 skipped" in done.stdout
+    assert "dali is not installed" in done.stdout
+    assert "ERROR test_it.py::test_ffcv - Failed: ffcv is not installed" in done.stdout
+    assert done.returncode == 1

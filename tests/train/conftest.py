@@ -1,0 +1,102 @@
+"""Small runs as a user starts them: as processes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+# A network and views small enough that a run takes seconds; everything else is the real thing.
+TINY = [
+    "--config=cifar10-cpu",
+    "augment.size=16",
+    "model.projector_hidden=32",
+    "model.projection_dim=32",
+    "train.num_threads=1",
+    "train.log_every=2",
+    "train.batch_size=8",
+    "eval.k=3",
+    "eval.floors=false",
+]
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """train/ and val/ with two classes each: 40 and 12 pictures of 24 px."""
+    root = tmp_path_factory.mktemp("pictures")
+    generator = np.random.default_rng(0)
+    for split, count in (("train", 20), ("val", 6)):
+        for label, name in enumerate(("dark", "light")):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for number in range(count):
+                low = 120 * label
+                pixels = generator.integers(low, low + 120, (24, 24, 3), dtype=np.uint8)
+                Image.fromarray(pixels).save(folder / f"{number}.png")
+    return root
+
+
+def start(arguments: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
+    """`swiftsiam ARGUMENTS` as a process of its own, its output kept."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "swiftsiam", *arguments],
+        cwd=cwd,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"COLUMNS": "200"},
+        **options,
+    )
+
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """Run `swiftsiam` to its end in a folder of its own."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        process = start(list(arguments), tmp_path)
+        out, err = process.communicate(timeout=200)
+        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+    return run
+
+
+def tiny(pictures: Path, run: str, *overrides: str) -> list[str]:
+    """Arguments of a small run of 2 epochs of 5 steps."""
+    data = [f"data.path={pictures / 'train'}", f"data.val_path={pictures / 'val'}"]
+    return ["pretrain", *TINY, *data, f"run.dir={run}", "train.epochs=2", *overrides]
+
+
+def read_weights(run: Path) -> dict[str, torch.Tensor]:
+    """Of the newest checkpoint."""
+    from swiftsiam.train.checkpoint import load_newest
+
+    state = load_newest(run / "checkpoints")
+    assert state is not None
+    return state["model"]
+
+
+def read_learning(run: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what a clock measured."""
+    timed = {"images_per_s", "data_wait_percent"}
+    lines = (run / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    """Bit-identical weights and equal metrics."""
+    weights, others = read_weights(run), read_weights(other)
+    assert weights.keys() == others.keys()
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, others[name]), name
+    assert read_learning(run) == read_learning(other)

@@ -1,0 +1,156 @@
+"""Configurations: what is read, what is refused, and with which words."""
+
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.train.config import (
+    Config,
+    list_recipes,
+    parse_config,
+    read_config,
+    replace,
+    to_yaml,
+)
+
+KEYS = [
+    (section.name, key.name)
+    for section in dataclasses.fields(Config)
+    for key in dataclasses.fields(section.type)  # type: ignore[arg-type]
+]
+
+
+@pytest.mark.parametrize("name", list_recipes())
+def test_every_recipe_reads_and_survives_a_round_trip(name: str, tmp_path: Path) -> None:
+    config = read_config(name)
+    path = tmp_path / "config.yaml"
+    path.write_text(to_yaml(config))
+    assert read_config(str(path)) == config
+
+
+def test_small_numbers_are_numbers_in_files_and_overrides(tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text("optim: {weight_decay: 1e-4}")  # PyYAML alone reads a string
+    config = read_config(str(path), ["optim.base_lr=3e-2"])
+    assert config.optim.weight_decay == 0.0001
+    assert config.optim.base_lr == 0.03
+
+
+def test_overrides_are_split_at_the_first_equals_sign() -> None:
+    assert parse_config({}, ["data.path=/a=b"]).data.path == "/a=b"
+
+
+def test_null_clears_an_optional_key() -> None:
+    assert (
+        parse_config({"data": {"num_workers": 3}}, ["data.num_workers=null"]).data == Config().data
+    )
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["train.epoch=3"], ["train.epoch", "did you mean train.epochs"]),
+        (["optm.base_lr=1"], ["optm", "no such key"]),
+        (["epochs=3"], ["section.key=value", "did you mean train.epochs"]),
+        (["train.epochs"], ["section.key=value"]),
+        (["train.epochs=many"], ["train.epochs='many'", "integer"]),
+        (["train.epochs=0"], ["train.epochs='0'", "greater than or equal to 1"]),
+        (["optim.base_lr=-1"], ["optim.base_lr", "greater than 0"]),
+        (["optim.base_lr=nan"], ["optim.base_lr"]),
+        (["optim.base_lr=inf"], ["optim.base_lr", "finite"]),
+        (["augment.size=4"], ["augment.size", "greater than or equal to 8"]),
+        (["loader.engine=dally"], ["loader.engine='dally'", "torchvision"]),
+        (["model.backbone=resnet51"], ["model.backbone='resnet51'", "resnet50"]),
+        (["train.channels_last=maybe"], ["train.channels_last", "boolean"]),
+    ],
+)
+def test_bad_values_are_named_with_a_remedy(overrides: list[str], words: list[str]) -> None:
+    with pytest.raises(UserError) as error:
+        parse_config({}, overrides)
+    for word in words:
+        assert word in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: {epochs: 1, epochs: 2}", ["epochs", "twice"]),
+        ("train: [1, 2]", ["train", "section"]),
+        ("epochs: 3", ["epochs=3", "train.epochs"]),
+        ("train: {epochs: [}", ["not YAML", "line 1"]),
+        ("!!python/object/apply:os.system ['true']", ["not YAML"]),
+        ("just words", ["sections"]),
+    ],
+)
+def test_bad_files_are_named_with_a_remedy(text: str, words: list[str], tmp_path: Path) -> None:
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        read_config(str(path))
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_missing_file_and_recipe() -> None:
+    with pytest.raises(UserError, match=r"nowhere\.yaml"):
+        read_config("nowhere.yaml")
+    with pytest.raises(UserError, match="did you mean cifar10-cpu"):
+        read_config("cifar10_cpu")
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
+    max_leaves=4,
+)
+
+
+@given(st.dictionaries(st.sampled_from([s for s, _ in KEYS]) | st.text(max_size=6), ANYTHING))
+def test_any_mapping_is_a_config_or_a_user_error(values: dict[str, Any]) -> None:
+    error = None
+    try:
+        config = parse_config(values, [])
+    except UserError as caught:
+        error = caught
+    else:
+        assert isinstance(config, Config)
+    assert error is None or str(error).strip()
+
+
+@given(st.sampled_from(KEYS), st.text(max_size=12) | st.integers().map(str))
+def test_any_override_is_a_config_or_names_its_key(place: tuple[str, str], value: str) -> None:
+    section, key = place
+    message = None
+    try:
+        config = parse_config({}, [f"{section}.{key}={value}"])
+    except UserError as error:
+        message = str(error)
+    else:
+        untouched = [s for s, _ in KEYS if s != section]
+        assert all(getattr(config, s) == getattr(Config(), s) for s in untouched)
+    assert message is None or f"{section}.{key}" in message
+
+
+@given(
+    st.integers(1, 10_000),
+    st.floats(1e-6, 10),
+    st.sampled_from(["auto", "cpu"]),
+    st.none() | st.integers(0, 64),
+)
+def test_round_trip_of_any_valid_values(
+    epochs: int, base_lr: float, device: str, workers: int | None
+) -> None:
+    config = replace(
+        Config(),
+        train={"epochs": epochs, "device": device},
+        optim={"base_lr": base_lr},
+        data={"num_workers": workers},
+    )
+    import yaml
+
+    assert parse_config(yaml.safe_load(to_yaml(config)), []) == config

@@ -1,0 +1,166 @@
+"""Runs as users have them: repeated, killed, stopped, resumed, and begun with mistakes."""
+
+import json
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli, assert_same_run, read_learning, start, tiny
+
+
+@pytest.fixture(scope="module")
+def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("finished")
+    process = start(tiny(pictures, "run"), folder)
+    out, err = process.communicate(timeout=200)
+    assert process.returncode == 0, err
+    assert "done: run" in out
+    return folder / "run"
+
+
+def test_run_folder_holds_what_is_promised(finished: Path) -> None:
+    names = {p.name for p in finished.iterdir()}
+    assert {"config.yaml", "metrics.jsonl", "checkpoints", "summary.json", "curves.png"} <= names
+    assert (finished / "curves.png").read_bytes().startswith(b"\x89PNG")
+    summary = json.loads((finished / "summary.json").read_text())
+    assert summary["steps"] == 10
+    assert summary["engine"] == "torchvision"
+    assert 0 <= summary["knn"] <= 100
+    assert summary["images_per_s"] > 0
+    assert len(list((finished / "checkpoints").iterdir())) == 2
+    records = read_learning(finished)
+    assert [r["step"] for r in records if r["type"] == "train"] == [2, 4, 5, 6, 8, 10]
+    assert "auto" not in (finished / "config.yaml").read_text()
+
+
+def test_same_seed_same_metrics_and_weights(
+    finished: Path, pictures: Path, cli: Cli, tmp_path: Path
+) -> None:
+    assert cli(*tiny(pictures, "again", "data.num_workers=0")).returncode == 0
+    assert_same_run(finished, tmp_path / "again")
+    assert cli(*tiny(pictures, "other", "train.seed=1")).returncode == 0
+    assert read_learning(finished) != read_learning(tmp_path / "other")
+
+
+@pytest.mark.slow
+def test_killed_anywhere_and_resumed_is_the_same_run(
+    finished: Path, pictures: Path, tmp_path: Path
+) -> None:
+    """SIGKILL after random delays, start-up included; one command begins or resumes."""
+    arguments = [a for a in tiny(pictures, "run") if not a.startswith("run.dir")]
+    arguments += ["--resume", "run", "run.checkpoint_every_s=0"]
+    chance = random.Random(0)
+    kills = 0
+    for delay in [*(chance.uniform(2, 14) for _ in range(4)), None]:
+        process = start(arguments, tmp_path, start_new_session=True)
+        if delay is not None:
+            time.sleep(delay)
+            if process.poll() is None:
+                process.send_signal(signal.SIGKILL)
+                kills += 1
+        _, err = process.communicate(timeout=200)
+        assert process.returncode in (0, -signal.SIGKILL), err
+    assert kills >= 1
+    assert_same_run(finished, tmp_path / "run")
+
+
+def wait_for_step(run: Path, step: int) -> None:
+    deadline = time.monotonic() + 120
+    metrics = run / "metrics.jsonl"
+    while time.monotonic() < deadline:
+        if metrics.exists() and f'"step": {step},' in metrics.read_text():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"no step {step} in {metrics}")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+def test_signal_saves_and_resume_is_exact(
+    number: signal.Signals, pictures: Path, tmp_path: Path, cli: Cli
+) -> None:
+    long = tiny(pictures, "whole", "train.epochs=12", "eval.every=0")
+    assert cli(*long).returncode == 0
+    process = start([a.replace("=whole", "=stopped") for a in long], tmp_path)
+    wait_for_step(tmp_path / "stopped", 4)
+    process.send_signal(number)
+    out, err = process.communicate(timeout=100)
+    assert process.returncode == 75, err
+    assert "swiftsiam pretrain --resume stopped" in out
+    resumed = cli("pretrain", "--resume", "stopped")
+    assert resumed.returncode == 0, resumed.stderr
+    assert "continues at step" in resumed.stdout
+    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
+
+
+def test_killed_before_the_first_checkpoint_starts_at_step_0(
+    finished: Path, pictures: Path, tmp_path: Path, cli: Cli
+) -> None:
+    process = start(tiny(pictures, "run"), tmp_path)
+    while not (tmp_path / "run" / "config.yaml").exists():
+        assert process.poll() is None
+        time.sleep(0.01)
+    process.kill()
+    process.communicate(timeout=60)
+    assert not list((tmp_path / "run").glob("checkpoints/*.pt"))
+    assert cli("pretrain", "--resume", "run").returncode == 0
+    assert_same_run(finished, tmp_path / "run")
+
+
+def test_dry_run_reports_and_leaves_nothing(pictures: Path, tmp_path: Path, cli: Cli) -> None:
+    done = cli(*tiny(pictures, "run"), "--dry-run")
+    assert done.returncode == 0, done.stderr
+    for word in ("images/s", "memory", "disk", "whole run"):
+        assert word in done.stdout
+    assert not list(tmp_path.iterdir())
+
+
+def refused(done, *words: str) -> None:
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+def test_user_mistakes_end_in_one_line(pictures: Path, tmp_path: Path, cli: Cli) -> None:
+    (tmp_path / "empty").mkdir()
+    arguments = tiny(pictures, "run")
+    refused(cli(*arguments, "data.path=empty"), "data.path=empty", "no pictures")
+    refused(cli(*arguments, "data.path=nowhere"), "data.path=nowhere", "check the path")
+    refused(cli(*arguments, "data.val_path=nowhere"), "data.val_path=nowhere")
+    refused(cli(*arguments, "train.batch_size=64"), "train.batch_size=64", "20 or less")
+    refused(cli(*arguments, "train.epoch=1"), "did you mean train.epochs")
+    refused(cli("pretrain", "--resume", "nowhere"), "--resume nowhere")
+    refused(cli("pretrain"), "--config")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["empty"]
+
+
+def test_existing_run_is_neither_overwritten_nor_changed(
+    finished: Path, pictures: Path, cli: Cli
+) -> None:
+    before = (finished / "metrics.jsonl").read_bytes()
+    refused(cli(*tiny(pictures, str(finished))), "run.dir=", "--resume")
+    refused(
+        cli("pretrain", "--resume", str(finished), "optim.base_lr=9"), "optim.base_lr", "may change"
+    )
+    assert (finished / "metrics.jsonl").read_bytes() == before
+
+
+def test_corrupt_picture_is_named(pictures: Path, tmp_path: Path, cli: Cli) -> None:
+    import shutil
+
+    shutil.copytree(pictures, tmp_path / "data")
+    bad = tmp_path / "data" / "train" / "dark" / "3.png"
+    bad.write_bytes(bad.read_bytes()[:60])
+    arguments = tiny(tmp_path / "data", "run")
+    refused(cli(*arguments), "dark/3.png", "data.max_bad_samples")
+    done = cli(*arguments, "data.max_bad_samples=1", "run.dir=other")
+    assert done.returncode == 0, done.stderr
+    assert "bad sample dark/3.png" in done.stderr
+    summary = json.loads((tmp_path / "other" / "summary.json").read_text())
+    assert summary["bad_samples"] == ["dark/3.png"]
