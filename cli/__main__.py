@@ -12,6 +12,7 @@ COMMANDS = {
     "demo-data": ("pipeline.sources.demo_images", "generate a labelled set of JPEG pictures"),
     "preview": ("train.preview", "draw pictures beside their two views"),
     "pretrain": ("train.pretrain", "pre-train SimSiam"),
+    "bench": ("benchmarks.command", "images per second of this machine's loaders"),
     "knn": ("train.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
 }
 

@@ -68,8 +68,7 @@ def _init_as_torchvision(network: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, BasicBlock):
-            assert module.bn2.weight is not None
-            nn.init.zeros_(module.bn2.weight)
+            nn.init.zeros_(module.bn2.weight)  # pyright: ignore[reportArgumentType]
 
 
 def build_backbone(name: BackboneName) -> tuple[nn.Module, int]:

@@ -104,6 +104,7 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
                 # convert("RGB") would clip 16 bits at 255.
                 gray = (np.asarray(image) >> 8).astype(np.uint8)
                 return np.repeat(gray[:, :, None], 3, axis=2)
+            image.info.pop("transparency", None)  # to be dropped, which convert() would warn of
             return np.array(image.convert("RGB"))
     except BadSampleError:
         raise

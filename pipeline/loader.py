@@ -21,10 +21,11 @@ from .errors import UserError
 from .order import BatchPlan
 from .sources import Source
 
-EngineName = Literal["torchvision"]
+EngineName = Literal["torchvision", "dali"]
 
 _ENGINES: dict[str, str] = {
     "torchvision": ".engines.torchvision_engine",
+    "dali": ".engines.dali_engine",
 }
 
 
@@ -37,7 +38,10 @@ class DataConfig:
     path: str | None = None
     """Training pictures: a folder of class folders, or a flat folder."""
     val_path: str | None = None
-    """Labelled pictures for kNN during training; null: no kNN."""
+    """Labelled pictures for kNN during training; the same folder as `path`: a fifth of its pictures
+    ask and the others vote; null: no kNN."""
+    limit: Annotated[int, Ge(1)] | None = None
+    """Train on so many pictures only, a fixed random choice of the seed; null: all."""
     num_workers: Annotated[int, Ge(0)] | None = None
     """Worker processes of the training loader; null: by the machine."""
     max_bad_samples: Annotated[int, Ge(0)] = 0
@@ -144,7 +148,7 @@ class Loader:
                 self.close()
             raise
         self._epoch, self._position = epoch + 1, 0
-        if self._plan.train:
+        if self._plan.train and epoch + 1 != self._num_epochs:
             self._stream_at = (epoch + 1, 0)
 
     def _requests(self, epoch: int, start: int) -> Iterator[Request]:

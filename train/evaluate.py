@@ -1,6 +1,7 @@
 """Evaluation during and after training: kNN of the network's features, and the floors below it."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,12 +11,14 @@ from torch import nn
 from ..pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD, build_eval_spec
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader, build_loader
+from ..pipeline.philox import order_keys
 from ..pipeline.sources import Source, open_source
 from .config import Config
 from .device import build_autocast, view_dtype
 from .knn import Features, accuracy, extract_features
 
 _RAW_SIDE = 8
+_CHOICE_EPOCH = np.uint64(2**32 - 1)  # no epoch of training has this order
 
 
 class RawPixels(nn.Module):
@@ -78,18 +81,30 @@ def open_knn_data(
             "classes of the bank; both need the same class folders"
         )
     labels = torch.tensor([bank.classes.index(name) for name in queries.classes])
+    seed, max_bank = config.train.seed, config.eval.max_bank
+    voting = choose_indices(bank, limit=max_bank, seed=seed)
+    if config.data.path is not None and Path(queries_path).samefile(config.data.path):
+        fifth = choose_indices(queries, limit=max(len(queries) // 5, 1), seed=seed + 1)
+        voting = np.setdiff1d(voting, fifth)
+        asking = fifth[:: -(-len(fifth) // (max_queries or len(fifth)))]
+    else:
+        asking = choose_indices(queries, limit=max_queries, seed=seed)
     return KnnData(
-        bank=_eval_loader(config, bank, config.eval.max_bank),
-        queries=_eval_loader(config, queries, max_queries),
+        bank=_eval_loader(config, bank, voting),
+        queries=_eval_loader(config, queries, asking),
         query_labels=labels,
     )
 
 
-def _eval_loader(config: Config, source: Source, limit: int | None) -> Loader:
-    indices = np.arange(len(source))
-    if limit is not None and limit < len(source):
-        chooser = np.random.Generator(np.random.PCG64(config.train.seed))
-        indices = np.sort(chooser.choice(len(source), limit, replace=False))
+def choose_indices(source: Source, *, limit: int | None, seed: int) -> np.ndarray:
+    """All positions in the listing, or a fixed random choice of `limit`, sorted."""
+    if limit is None or limit >= len(source):
+        return np.arange(len(source))
+    keys = order_keys(np.uint64(seed), _CHOICE_EPOCH, len(source))
+    return np.sort(np.argsort(keys, kind="stable")[:limit])
+
+
+def _eval_loader(config: Config, source: Source, indices: np.ndarray) -> Loader:
     return build_loader(
         source=source,
         specs=(build_eval_spec(config.augment),),

@@ -17,7 +17,7 @@ from .checkpoint import load_newest, save_checkpoint
 from .config import Config, list_recipes, read_config, replace
 from .curves import draw_curves
 from .device import build_autocast, resolve, view_dtype
-from .evaluate import RawPixels, evaluate_knn, open_knn_data
+from .evaluate import RawPixels, choose_indices, evaluate_knn, open_knn_data
 from .optim import build_learning_rate, build_optimizer, set_learning_rate
 from .preflight import dry_run, print_start
 from .progress import Status, TrainingProgress, format_seconds
@@ -29,6 +29,7 @@ from .stopwatch import Stopwatch
 from .summary import build_summary
 
 EXIT_STOPPED = 75
+_SHOWN = ("loss", "knn", "z_std", "images_per_s", "data_wait_percent")
 
 
 @dataclass(kw_only=True)
@@ -88,6 +89,7 @@ def build_job(config: Config) -> Job:
         device=train.device,
         num_workers=config.data.num_workers or 0,
         max_bad_samples=config.data.max_bad_samples,
+        indices=choose_indices(source, limit=config.data.limit, seed=train.seed),
         num_epochs=train.epochs,
         ops=config.augment.ops,
     )
@@ -298,15 +300,22 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def open_run(args: argparse.Namespace) -> tuple[Job, RunFolder]:
     """The run that the arguments ask for, new or continued. Bad input leaves no run folder."""
     if args.resume and (args.resume.exists() or not args.config):
-        config = read_run_config(args.resume, args.overrides)
-        job = build_job(config)
+        job = build_job(read_run_config(args.resume, args.overrides))
+        print(f"run folder: {args.resume}", flush=True)
         return job, RunFolder(args.resume)
-    config, reasons = resolve(_read(args))
+    config = _read(args)
     if args.resume:
         config = replace(config, run={"dir": str(args.resume)})
+    return begin_run(config, name=Path(args.config).stem)
+
+
+def begin_run(config: Config, *, name: str) -> tuple[Job, RunFolder]:
+    """A new run of this configuration, and its folder."""
+    config, reasons = resolve(config)
     job = build_job(config)
     print_start(job, reasons)
-    run, job.config = create_run(config, name=Path(args.config or "pretrain").stem)
+    run, job.config = create_run(config, name=name)
+    print(f"run folder: {run.path}", flush=True)
     return job, run
 
 
@@ -326,17 +335,11 @@ def main(argv: list[str]) -> int:
         dry_run(job)
         return 0
     job, run = open_run(args)
-    print(f"run folder: {run.path}", flush=True)
     summary = pretrain(job, run)
     run.close()
     if summary is None:
         print(f"stopped after saving; continue with: swiftsiam pretrain --resume {run.path}")
         return EXIT_STOPPED
-    print(
-        f"done: {run.path}  "
-        + "  ".join(f"{k} {v:.4g}" for k, v in summary.items() if k in _SHOWN and v is not None)
-    )
+    shown = {name: summary[name] for name in _SHOWN if summary[name] is not None}
+    print(f"done: {run.path}  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
     return 0
-
-
-_SHOWN = ("loss", "knn", "z_std", "images_per_s", "data_wait_percent")

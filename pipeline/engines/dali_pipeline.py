@@ -37,26 +37,35 @@ _SIDE_HINT = 1024
 
 # A batch for DALI is never empty: this stands in where a piece has nothing to decode.
 _PLACEHOLDER = np.frombuffer(b"P6 1 1 255\n\0\0\0", np.uint8)
+_PLACEHOLDER_PLACES = (
+    np.zeros(2, np.int32),
+    np.ones(2, np.int32),
+    np.zeros(2, np.float32),
+    np.ones(2, np.float32),
+)
 
 
-def find_regions(params: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where in the picture each view lies.
+_NUM_PLACES = 4  # arrays of `_find_places` for each view
+
+
+def _find_places(params: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
+    """Where in the picture each view lies, as (y, x) in px.
 
     Args:
         params: (N,) records of `sampler.PARAMS`.
         size: side of the view, px.
 
     Returns:
-        start and end, each (N, 2) float32: (y, x) in px of the picture. For a random crop the
-        window; an evaluation view shows the middle of its window, at a fractional place.
+        corner and extent of the window, each (N, 2) int32 (DALI's slices take no other), then start
+        and end of the view in the window, each (N, 2) float32. A random crop is all of its window;
+        an evaluation view is the middle of it, at a fractional place.
     """
     corner = np.stack([params["top"], params["left"]], 1)
-    offset = np.stack([params["offset_top"], params["offset_left"]], 1)
-    window = np.stack([params["height"], params["width"]], 1)
-    resized = np.stack([params["resized_height"], params["resized_width"]], 1)
-    scale = window / resized
-    start = corner + offset * scale
-    return start.astype(np.float32), (start + size * scale).astype(np.float32)
+    extent = np.stack([params["height"], params["width"]], 1)
+    scale = extent / np.stack([params["resized_height"], params["resized_width"]], 1)
+    start = scale * np.stack([params["offset_top"], params["offset_left"]], 1)
+    end = start + size * scale
+    return corner, extent, start.astype(np.float32), end.astype(np.float32)
 
 
 class DaliPipeline:
@@ -79,7 +88,7 @@ class DaliPipeline:
         self._options = options
         self._max_samples = max_samples
         self._num_threads = num_threads
-        self._is_cropping = is_cropping
+        self._num_crops = len(options.specs) if is_cropping else 0
         self._waiting: deque[Piece] = deque()
         self._under_way: deque[Piece] = deque()
         self._pipeline: Any = None
@@ -127,19 +136,23 @@ class DaliPipeline:
         return bool(self._waiting or self._under_way)
 
     def _feed(self) -> tuple[list[np.ndarray], ...]:
-        """DALI's callback: bytes and, for crops, the start and the end of each view's region."""
+        """DALI's callback: bytes and, for crops, the places of each view."""
         if not self._waiting:
             raise StopIteration
         piece = self._waiting.popleft()
         self._under_way.append(piece)
         encoded = [np.frombuffer(sample.data, np.uint8) for sample in piece.encoded]
-        inputs = [encoded or [_PLACEHOLDER]]
-        if self._is_cropping:
-            rows = [sample.row for sample in piece.encoded]
-            for spec, params in zip(self._options.specs, piece.batch.params, strict=True):
-                for corner in find_regions(params[rows], spec.size):
-                    inputs.append(list(corner) or [np.array((0, 1), np.float32)])
-        return tuple(inputs)
+        if not piece.encoded:
+            return [_PLACEHOLDER], *([place] for place in _PLACEHOLDER_PLACES * self._num_crops)
+        rows = [sample.row for sample in piece.encoded]
+        places = [
+            list(place)
+            for view in range(self._num_crops)
+            for place in _find_places(
+                piece.batch.params[view, rows], self._options.specs[view].size
+            )
+        ]
+        return encoded, *places
 
     def _build(self) -> Any:
         device = self._options.device
@@ -149,24 +162,21 @@ class DaliPipeline:
             device_id=(device.index or 0) if self._decodes_on_gpu else None,
             prefetch_queue_depth=_DEPTH,
         )
-        num_regions = 2 * len(self._options.specs) if self._is_cropping else 0
+        place_types = [types.INT32, types.INT32, types.FLOAT, types.FLOAT]
+        dtypes = [types.UINT8, *(place_types * self._num_crops)]
         with pipeline:
-            encoded, *regions = fn.external_source(
-                source=self._feed,
-                num_outputs=1 + num_regions,
-                batch=True,
-                dtype=[types.UINT8] + [types.FLOAT] * num_regions,
-                ndim=1,
+            encoded, *places = fn.external_source(
+                source=self._feed, num_outputs=len(dtypes), batch=True, dtype=dtypes, ndim=1
             )
-            pipeline.set_outputs(*self._outputs(encoded, regions))
+            pipeline.set_outputs(*self._outputs(encoded, places))
         pipeline.build()
         return pipeline
 
     @property
     def _decodes_on_gpu(self) -> bool:
-        return self._is_cropping and self._options.device.type == "cuda"
+        return self._num_crops > 0 and self._options.device.type == "cuda"
 
-    def _outputs(self, encoded: Any, regions: list[Any]) -> list[Any]:
+    def _outputs(self, encoded: Any, places: list[Any]) -> list[Any]:
         """The graph behind the inputs: the picture, or a crop for each view."""
         mixed = {
             "hw_decoder_load": _HW_DECODER_LOAD,
@@ -177,26 +187,31 @@ class DaliPipeline:
             encoded,
             device="mixed" if self._decodes_on_gpu else "cpu",
             output_type=types.RGB,
-            adjust_orientation=False,  # regions are of the picture as stored
+            adjust_orientation=False,  # windows are of the picture as stored
             use_fast_idct=False,
             jpeg_fancy_upsampling=True,
             **(mixed if self._decodes_on_gpu else {}),
         )
-        if not self._is_cropping:
+        if not self._num_crops:
             return [picture]
         return [
-            fn.resize(
-                picture,
-                size=(spec.size, spec.size),
-                roi_start=start,
-                roi_end=end,
-                interp_type=types.INTERP_TRIANGULAR,
-                antialias=True,
-            )
-            for spec, start, end in zip(
-                self._options.specs, regions[0::2], regions[1::2], strict=True
-            )
+            self._crop(picture, spec.size, *places[_NUM_PLACES * view :][:_NUM_PLACES])
+            for view, spec in enumerate(self._options.specs)
         ]
+
+    @staticmethod
+    def _crop(picture: Any, size: int, corner: Any, extent: Any, start: Any, end: Any) -> Any:
+        """A view's crop, (size, size, 3) uint8."""
+        # `resize` alone could cut the window as well, but reads beyond its edges for the filter.
+        window = fn.slice(picture, start=corner, shape=extent, axes=(0, 1))
+        return fn.resize(
+            window,
+            size=(size, size),
+            roi_start=start,
+            roi_end=end,
+            interp_type=types.INTERP_TRIANGULAR,
+            antialias=True,
+        )
 
 
 def _hand_over(outputs: tuple[Any, ...], piece: Piece) -> None:

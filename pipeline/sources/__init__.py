@@ -36,7 +36,7 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     """Open a data set, recognised by looking at it.
 
     Args:
-        path: a folder of class folders, or a flat folder of pictures.
+        path: a folder of class folders, a flat folder of pictures, or a `.beton` file.
         field: the configuration's field, named in errors.
 
     Raises:
@@ -47,6 +47,12 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     path = Path(path).expanduser()
     if not path.exists():
         raise UserError(f"{field}={path}: there is no such file or folder; check the path")
+    if path.is_file() and path.suffix == ".beton":
+        from .beton import BetonSource
+
+        return BetonSource(path, field=field)
     if not path.is_dir():
-        raise UserError(f"{field}={path}: not a folder; give a folder of class folders")
+        raise UserError(
+            f"{field}={path}: not a folder; give a folder of class folders, or a .beton file"
+        )
     return scan_folder(path, field=field)

@@ -134,7 +134,7 @@ def _centred(windows: np.ndarray) -> np.ndarray:
 _PHOTO, _WIDE = (375, 500), (100, 300)
 _WRONG = {
     "square crops": (_PHOTO, "aspect", lambda draw, spec: draw(spec(ratio=(1.0, 1.0)))),
-    "scale from 0.23": (_PHOTO, "area", lambda draw, spec: draw(spec(scale=(0.23, 1.0)))),
+    "scale from 0.25": (_PHOTO, "area", lambda draw, spec: draw(spec(scale=(0.25, 1.0)))),
     "centred": (_PHOTO, "relative top", lambda draw, spec: _centred(draw(spec()))),
     "ratio not log-uniform": (
         _PHOTO,

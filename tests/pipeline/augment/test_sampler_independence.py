@@ -12,8 +12,8 @@ Draw = Callable[..., np.ndarray]
 _COUNT = 20_000
 _SHAPE = (400, 400)
 _CHANCE = 4.9
-"""Standard deviations: among the 2,000 correlations here, one over 4 is likely, one over this is not
-(one run in 500)."""
+"""Standard deviations. Of the 2,000 correlations here one over 4 would surprise nobody (one choice
+of seeds in eight has it), one over this would (one in 500)."""
 
 
 def _features(params: np.ndarray) -> np.ndarray:

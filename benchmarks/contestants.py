@@ -1,0 +1,183 @@
+"""What `bench loader` measures: our engines, the recipes that people use today, and the limit.
+
+Each builder gives an endless iterator of batches, each a number of source images turned into two
+views. `WORK` says in words what each one does and where it differs.
+"""
+
+import itertools
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What every contestant is asked to do."""
+
+    data: str
+    """A folder of class folders of JPEGs, or a beton."""
+    size: int
+    batch_size: int
+    num_workers: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contestant:
+    """One way to make batches."""
+
+    build: Callable[[Task], Iterator[int]]
+    work: str
+
+
+def _engine(name: str) -> Callable[[Task], Iterator[int]]:
+    def build(task: Task) -> Iterator[int]:
+        from ..pipeline.augment.spec import AugmentConfig, build_train_specs
+        from ..pipeline.loader import build_loader
+        from ..pipeline.sources import open_source
+
+        loader = build_loader(
+            source=open_source(task.data),
+            specs=build_train_specs(AugmentConfig(size=task.size)),
+            global_batch_size=task.batch_size,
+            train=True,
+            engine=name,
+            dtype=torch.bfloat16,
+            num_workers=task.num_workers,
+        )
+        while True:
+            for batch in loader:
+                yield len(batch.index)
+
+    return build
+
+
+def _reference(task: Task) -> Iterator[int]:
+    """The reference implementation's pipeline, as its users run it."""
+    from PIL import ImageFilter
+    from torchvision import transforms
+    from torchvision.datasets import ImageFolder
+
+    class Blur:
+        def __call__(self, image: Any) -> Any:
+            sigma = float(torch.empty(1).uniform_(0.1, 2.0))
+            return image.filter(ImageFilter.GaussianBlur(radius=sigma))
+
+    augment = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(task.size, scale=(0.2, 1.0)),
+            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
+            transforms.RandomGrayscale(p=0.2),
+            transforms.RandomApply([Blur()], p=0.5),
+            transforms.RandomHorizontalFlip(),
+            transforms.ToTensor(),
+            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
+        ]
+    )
+    dataset = ImageFolder(task.data, lambda image: (augment(image), augment(image)))
+    # Its users fork, and so does this: a closure cannot be sent to a new process.
+    loader = torch.utils.data.DataLoader(
+        dataset,
+        batch_size=task.batch_size,
+        shuffle=True,
+        drop_last=True,
+        num_workers=task.num_workers,
+        multiprocessing_context="fork" if task.num_workers else None,
+        persistent_workers=task.num_workers > 0,
+    )
+    while True:
+        for _, label in loader:
+            yield len(label)
+
+
+def _dali_operators(task: Task) -> Iterator[int]:
+    """DALI's own operators on the CPU, decode once: what its documentation leads to."""
+    import nvidia.dali.types as types  # pyright: ignore
+    from nvidia.dali import fn, pipeline_def
+
+    @pipeline_def
+    def pipeline() -> Any:
+        data, label = fn.readers.file(file_root=task.data, random_shuffle=True, name="reader")
+        picture = fn.decoders.image(data, device="cpu", output_type=types.RGB)
+        return *(_dali_view(picture, task.size) for _ in range(2)), label
+
+    pipe = pipeline(
+        batch_size=task.batch_size, num_threads=max(task.num_workers, 1), device_id=None, seed=0
+    )
+    pipe.build()
+    while True:
+        view1, view2, _ = pipe.run()
+        # As a training loop would have them: tensors of torch.
+        batches = [torch.from_numpy(np.asarray(view.as_tensor())) for view in (view1, view2)]
+        yield len(batches[0])
+
+
+def _dali_view(picture: Any, size: int) -> Any:
+    from nvidia.dali import fn, types
+
+    def maybe(prob: float, on: Any, off: Any) -> Any:
+        coin = fn.random.coin_flip(probability=prob, dtype=types.UINT8)
+        return coin * on + (1 - coin) * off
+
+    view = fn.random_resized_crop(
+        picture,
+        size=size,
+        random_area=[0.2, 1.0],
+        interp_type=types.INTERP_TRIANGULAR,
+        antialias=True,
+    )
+    jittered = fn.color_twist(
+        view,
+        brightness=fn.random.uniform(range=[0.6, 1.4]),
+        contrast=fn.random.uniform(range=[0.6, 1.4]),
+        saturation=fn.random.uniform(range=[0.6, 1.4]),
+        hue=fn.random.uniform(range=[-36.0, 36.0]),
+    )
+    view = maybe(0.8, jittered, view)
+    saturation = 1 - fn.cast(fn.random.coin_flip(probability=0.2), dtype=types.FLOAT)
+    view = fn.hsv(view, saturation=saturation)
+    view = maybe(0.5, fn.gaussian_blur(view, sigma=fn.random.uniform(range=[0.1, 2.0])), view)
+    return fn.crop_mirror_normalize(
+        view,
+        mirror=fn.random.coin_flip(probability=0.5),
+        mean=[0.485 * 255, 0.456 * 255, 0.406 * 255],
+        std=[0.229 * 255, 0.224 * 255, 0.225 * 255],
+        output_layout="HWC",
+    )
+
+
+def _decode_only(task: Task) -> Iterator[int]:
+    """The limit of any loader that decodes whole JPEGs: libjpeg-turbo and nothing else."""
+    from torchvision.io import decode_jpeg
+
+    files = sorted(p for p in Path(task.data).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
+    encoded = [torch.frombuffer(bytearray(p.read_bytes()), dtype=torch.uint8) for p in files]
+    torch.set_num_threads(1)
+    with ThreadPoolExecutor(max(task.num_workers, 1)) as pool:
+        rows = itertools.cycle(encoded)
+        while True:
+            batch = list(itertools.islice(rows, task.batch_size))
+            yield sum(1 for _ in pool.map(decode_jpeg, batch))
+
+
+CONTESTANTS: dict[str, Contestant] = {
+    "ffcv": Contestant(build=_engine("ffcv"), work="swiftsiam: decode once, numba kernel, threads"),
+    "dali": Contestant(
+        build=_engine("dali"), work="swiftsiam: DALI decodes and crops, numba kernel"
+    ),
+    "torchvision": Contestant(
+        build=_engine("torchvision"), work="swiftsiam: torchvision decodes, numba kernel, processes"
+    ),
+    "reference": Contestant(
+        build=_reference, work="Pillow, torchvision transforms, DataLoader; float32"
+    ),
+    "dali-operators": Contestant(
+        build=_dali_operators,
+        work="DALI's own operators: fixed jitter order, linear hue, contrast about 0.5; float32",
+    ),
+    "decode-only": Contestant(build=_decode_only, work="libjpeg-turbo decoding alone: the limit"),
+}

@@ -1,0 +1,54 @@
+"""What a figure was measured on: it goes into every result."""
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+
+def describe_machine() -> dict[str, Any]:
+    """Hardware, versions and commit, as plain types."""
+    import torch
+
+    return {
+        "cpu": _cpu_name(),
+        "cores": len(os.sched_getaffinity(0)),
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        "python": platform.python_version(),
+        "versions": {name: _version(name) for name in _PACKAGES},
+        "commit": _commit(),
+    }
+
+
+_PACKAGES = ("swiftsiam", "torch", "torchvision", "numba", "ffcv", "nvidia-dali-cuda130", "Pillow")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _cpu_name() -> str:
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.machine()
+
+
+def _commit() -> str | None:
+    command = ["git", "describe", "--always", "--dirty"]
+    folder = Path(__file__).parent
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.stdout.strip() or None
+
+
+def results_folder() -> Path:
+    """benchmarks/results/<machine>: one folder for each kind of machine."""
+    machine = describe_machine()
+    name = machine["gpu"] or f"{machine['cpu']} {machine['cores']} cores"
+    slug = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
+    return Path(__file__).parent / "results" / slug

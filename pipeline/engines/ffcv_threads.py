@@ -1,0 +1,183 @@
+"""Threads that make batches: each row once, batches in order, a bounded number of them ahead.
+
+A batch is shared out in chunks of rows, so that all threads work on the oldest one and none waits
+for the last chunk of it before it goes on to the next. Which thread makes a row changes nothing.
+"""
+
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Generic, Protocol, TypeVar
+
+from ..contract import Request
+
+_JOIN_S = 10.0
+
+
+class Batch(Protocol):
+    """What the threads fill."""
+
+    def __len__(self) -> int:
+        """Rows."""
+        ...
+
+
+BatchT = TypeVar("BatchT", bound=Batch)
+MakeRows = Callable[[BatchT, int, int], None]
+"""(batch, start, stop): make those rows."""
+
+
+class _Task(Generic[BatchT]):
+    """One batch on its way."""
+
+    def __init__(self, batch: BatchT) -> None:
+        self.batch = batch
+        self.next_row = 0
+        self.num_missing = len(batch)
+
+
+class Crew(Generic[BatchT]):
+    """Turns requests into batches. With no threads, the caller of `results` does the work.
+
+    What is raised in a thread, or by the requests, is raised by `results`.
+    """
+
+    def __init__(
+        self,
+        requests: Iterator[Request],
+        *,
+        open_batch: Callable[[Request], BatchT],
+        build_maker: Callable[[], MakeRows],
+        num_threads: int,
+        chunk: int,
+        ahead: int,
+        gives_way: bool,
+    ) -> None:
+        """
+        Args:
+            requests: drawn by the threads, one at a time.
+            open_batch: makes the empty batch of a request.
+            build_maker: called once in each thread; what it returns fills rows.
+            num_threads: 0: none.
+            chunk: rows that a thread makes at a time.
+            ahead: batches under way or waiting to be fetched, at most.
+            gives_way: the threads run at a lower priority than the caller's.
+        """
+        self._requests = requests
+        self._open_batch = open_batch
+        self._build_maker = build_maker
+        self._chunk = chunk
+        self._ahead = ahead
+        self._gives_way = gives_way
+        self._changed = threading.Condition()
+        self._tasks: deque[_Task[BatchT]] = deque()
+        self._drawing = False
+        self._exhausted = False
+        self._stopping = False
+        self._error: BaseException | None = None
+        # Daemons: an interpreter that ends without `stop` must not wait for a disk that hangs.
+        self._threads = [
+            threading.Thread(target=self._work, name=f"swiftsiam-ffcv-{number}", daemon=True)
+            for number in range(num_threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def results(self) -> Iterator[BatchT]:
+        """Finished batches, in the order of the requests."""
+        make = None if self._threads else self._build_maker()
+        while True:
+            while make is not None and not self._is_ready() and (taken := self._take()):
+                self._make(make, *taken)
+            with self._changed:
+                self._changed.wait_for(self._is_ready)
+                if self._error is not None:
+                    raise self._error
+                if not self._tasks or self._stopping:
+                    return
+                batch = self._tasks.popleft().batch
+                self._changed.notify_all()
+            yield batch
+            del batch  # the caller's own: not to be kept alive until the next one is ready
+
+    def stop(self) -> None:
+        """Stop and join the threads, which end with the chunk in hand."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            if thread is not threading.current_thread():
+                thread.join(_JOIN_S)
+        self._tasks.clear()
+
+    def _is_ready(self) -> bool:
+        """Whether `results` has something to yield, to raise, or has come to its end."""
+        if self._error is not None or self._stopping:
+            return True
+        return self._tasks[0].num_missing == 0 if self._tasks else self._exhausted
+
+    def _work(self) -> None:
+        try:
+            if self._gives_way:
+                _lower_priority()
+            make = self._build_maker()
+            while taken := self._take():
+                self._make(make, *taken)
+        except BaseException as error:
+            with self._changed:
+                self._error = self._error or error
+                self._stopping = True
+                self._changed.notify_all()
+
+    def _make(self, make: MakeRows, task: _Task[BatchT], start: int, stop: int) -> None:
+        make(task.batch, start, stop)
+        with self._changed:
+            task.num_missing -= stop - start
+            if task.num_missing == 0:
+                self._changed.notify_all()
+
+    def _take(self) -> tuple[_Task[BatchT], int, int] | None:
+        """The next chunk that nobody has begun; None at the end."""
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._may_take() or self._may_draw() or self._at_end())
+                if self._stopping:
+                    return None
+                for task in self._tasks:
+                    start = task.next_row
+                    if start < len(task.batch):
+                        task.next_row = min(start + self._chunk, len(task.batch))
+                        return task, start, task.next_row
+                if self._exhausted:
+                    return None
+                self._drawing = True
+            self._draw()
+
+    def _may_take(self) -> bool:
+        return any(task.next_row < len(task.batch) for task in self._tasks)
+
+    def _may_draw(self) -> bool:
+        return not self._drawing and not self._exhausted and len(self._tasks) < self._ahead
+
+    def _at_end(self) -> bool:
+        return self._stopping or (self._exhausted and not self._may_take())
+
+    def _draw(self) -> None:
+        """Open the next batch. Without the lock: a new epoch's order takes a while to make."""
+        request = next(self._requests, None)
+        task = None if request is None else _Task(self._open_batch(request))
+        with self._changed:
+            if task is None:
+                self._exhausted = True
+            else:
+                self._tasks.append(task)
+            self._drawing = False
+            self._changed.notify_all()
+
+
+def _lower_priority() -> None:
+    """Of this thread alone: the training step's threads go first, which wait when there is need."""
+    thread = threading.get_native_id()
+    priority = min(os.getpriority(os.PRIO_PROCESS, thread) + 10, 19)
+    os.setpriority(os.PRIO_PROCESS, thread, priority)

@@ -1,0 +1,131 @@
+"""FFCV's `.beton` file: pictures as JPEG or as raw pixels, read by position without FFCV itself."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import UserError
+from .beton_format import RAW, read_tables
+
+_MAX_CLASSES = 1_000_000
+
+
+class BetonSource:
+    """A beton as a source: whatever wrote it, the label and the index are found by their names.
+
+    The file is mapped, not read. It is checked whole when it is opened (`beton_format`), so that
+    the extents may be given to native code. Pickled, it is its path, and opened again.
+    """
+
+    def __init__(self, path: str | Path, *, field: str = "data.path") -> None:
+        """
+        Args:
+            path: of the file.
+            field: the configuration's field, named in errors.
+
+        Raises:
+            UserError: it is damaged, or its labels are no class numbers; says what is wrong.
+        """
+        self.path = str(path)
+        self._field = field
+        try:
+            self._bytes = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
+            self._stamp = _stamp(path)
+        except (OSError, ValueError) as error:  # ValueError: a file of no bytes
+            raise UserError(f"{field}={path}: cannot be read ({error})") from error
+        tables = read_tables(f"{field}={path}", self._bytes)
+        self.image_field = tables.image_field
+        """Name of the field that holds the pictures."""
+        self.order = _listing_order(tables.numbers, len(tables.images))
+        """(N,) int64: the record of each position in the listing."""
+        self.images = tables.images[self.order]
+        """(N,) records of mode, width, height (px) and data_ptr (bytes into `data`)."""
+        self.sizes = tables.sizes[self.order]
+        """(N,) uint64: bytes of each picture."""
+        self.labels = _find_labels(tables.numbers, len(tables.images))[self.order]
+        """(N,) int64; -1 without a label."""
+        if self.labels.min() < -1 or self.labels.max() >= _MAX_CLASSES:
+            raise UserError(
+                f"{field}={path}: labels from {self.labels.min()} to {self.labels.max()}; they must "
+                f"be class numbers, 0 to {_MAX_CLASSES - 1} (-1: none)"
+            )
+        self.classes = _class_names(Path(path), int(self.labels.max()) + 1)
+        """Of the manifest beside the file, or the class numbers as text."""
+
+    def __reduce__(self) -> tuple:
+        return _open_again, (self.path, self._field, self._stamp)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def data(self) -> np.ndarray:
+        """The whole file, flat uint8, mapped and not writable."""
+        return self._bytes
+
+    @property
+    def is_raw(self) -> np.ndarray:
+        """(N,) bool: whether a picture is raw pixels, (height, width, 3) uint8, not a JPEG."""
+        return self.images["mode"] == RAW
+
+    def key(self, index: int) -> str:
+        """The file's name and the record's number in it."""
+        return f"{Path(self.path).name}:{self.order[index]}"
+
+    def read(self, index: int) -> bytes:
+        """The JPEG as it is stored, or raw pixels as a PPM file."""
+        image = self.images[index]
+        start = int(image["data_ptr"])
+        stored = self._bytes[start : start + int(self.sizes[index])].tobytes()
+        if image["mode"] != RAW:
+            return stored
+        return b"P6\n%d %d\n255\n" % (image["width"], image["height"]) + stored
+
+
+def _stamp(path: str | Path) -> tuple[int, int]:
+    """What changes when a file does: bytes and time of modification (ns)."""
+    status = Path(path).stat()
+    return status.st_size, status.st_mtime_ns
+
+
+def _open_again(path: str, field: str, stamp: tuple[int, int]) -> BetonSource:
+    """Unpickle, elsewhere, a source that was open."""
+    source = BetonSource(path, field=field)
+    if source._stamp != stamp:
+        raise UserError(f"{field}={path}: has changed since it was opened; start again")
+    return source
+
+
+def _listing_order(numbers: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """Where the records of the sorted listing are, by the field `index` if it is a permutation."""
+    ordinal = np.arange(count)
+    index = numbers.get("index")
+    if index is None or not np.array_equal(np.sort(index), ordinal):
+        return ordinal
+    order = np.empty(count, np.int64)
+    order[index] = ordinal
+    return order
+
+
+def _find_labels(numbers: dict[str, np.ndarray], count: int) -> np.ndarray:
+    """The field `label`, else the first integer field that is not the index, else none."""
+    others = [name for name in numbers if name != "index"]
+    if not others:
+        return np.full(count, -1, np.int64)
+    return numbers["label" if "label" in numbers else others[0]].astype(np.int64)
+
+
+def _class_names(path: Path, count: int) -> tuple[str, ...]:
+    """`classes` of the manifest beside the file, or numbers."""
+    manifest = path.with_name(f"{path.name}.manifest.json")
+    if not manifest.is_file():
+        return tuple(map(str, range(count)))
+    try:
+        names = json.loads(manifest.read_text())["classes"]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise UserError(f"{manifest}: not a manifest with classes ({error!r})") from error
+    is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+    if not is_list or len(names) < count:
+        raise UserError(f"{manifest}: classes must be a list of at least {count} names")
+    return tuple(names)

@@ -1,0 +1,106 @@
+"""`swiftsiam demo`: from pictures to features in a few minutes, and what to type next."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ..pipeline.errors import UserError
+from ..pipeline.sources import demo_images, open_source
+from .config import Config, read_config
+from .device import num_cores
+from .pretrain import EXIT_STOPPED, begin_run, pretrain
+from .preview import draw_preview
+
+_DATA = Path("demo-data")
+_PICTURES_SEEN = 42_000  # of all epochs together: about three minutes on two cores
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line of `swiftsiam demo`."""
+    parser = argparse.ArgumentParser(
+        prog="swiftsiam demo",
+        description="Train SimSiam for a few minutes and show what the features are worth.",
+    )
+    parser.add_argument("--data", help="your pictures instead of generated ones")
+    parser.add_argument("--val", help="labelled pictures to ask about (a fifth of --data)")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """0 done, 75 stopped by a signal."""
+    args = parse_arguments(argv)
+    if args.val and not args.data:
+        raise UserError("--val: is for your own pictures; give --data as well")
+    config = _generated() if args.data is None else _own(args.data, args.val)
+    job, run = begin_run(config, name="demo")
+    views = run.path / "views.png"
+    assert config.data.path is not None
+    draw_preview(config.data.path, views, augment=config.augment, loader=config.loader)
+    summary = pretrain(job, run)
+    run.close()
+    if summary is None:
+        print(f"stopped after saving; continue with: swiftsiam pretrain --resume {run.path}")
+        return EXIT_STOPPED
+    _print_result(summary, Console(highlight=False))
+    print(f"run folder   {run.path}")
+    print(f"pictures     {run.curves_path} (training), {views} (what the network sees)")
+    _print_next(args.data)
+    return 0
+
+
+def _generated() -> Config:
+    demo_images.generate(_DATA, num_images=demo_images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
+    return read_config("demo", [f"data.path={_DATA}/train", f"data.val_path={_DATA}/val"])
+
+
+def _own(data: str, val: str | None) -> Config:
+    """The same recipe, its epochs and pictures cut to a few minutes."""
+    source = open_source(data, field="--data")
+    limit = min(len(source), _PICTURES_SEEN)
+    overrides = [
+        f"data.path={data}",
+        f"data.limit={limit}",
+        f"train.epochs={max(_PICTURES_SEEN // limit, 1)}",
+    ]
+    if val or source.classes:
+        overrides.append(f"data.val_path={val or data}")
+    config = read_config("demo", overrides)
+    if limit < config.train.batch_size:
+        raise UserError(
+            f"--data={data}: {limit} pictures are too few; give at least "
+            f"{config.train.batch_size}, better a thousand"
+        )
+    return config
+
+
+def _print_result(summary: dict[str, Any], console: Console) -> None:
+    if summary["knn"] is None:
+        console.print(f"loss {summary['loss']:.3f}; no class folders, so no accuracy")
+        return
+    table = Table(title="kNN accuracy of the features", title_justify="left")
+    table.add_column("features of")
+    table.add_column("kNN, %", justify="right")
+    for name, key in (
+        ("raw pixels", "knn_raw_pixels"),
+        ("the network before training", "knn_random_initialisation"),
+        ("the network after training", "knn"),
+    ):
+        table.add_row(name, f"{summary[key]:.1f}")
+    console.print(table)
+    console.print(
+        f"{summary['images_per_s']:,.0f} images/s end-to-end, "
+        f"{summary['data_wait_percent']:.0f} % of the time waiting for data; "
+        f"loader engine {summary['engine']}; z_std {summary['z_std']:.2f} (collapse would be 0)"
+    )
+
+
+def _print_next(data: str | None) -> None:
+    if data is None:
+        print("\nYour own pictures next:\n  make demo DATA=/path/to/folder")
+        data = "/path/to/folder"
+    else:
+        print("\nThe paper's recipe next, on a GPU:")
+    print(f"  .venv/bin/swiftsiam pretrain --config imagenet-r50-100ep data.path={data}")
