@@ -10,6 +10,7 @@ COMMANDS = {
     "doctor": ("pipeline.doctor", "say what works on this machine, and how to mend what does not"),
     "demo": ("train.demo", "train on generated pictures, or on yours, and show the result"),
     "demo-data": ("pipeline.sources.demo_images", "generate a labelled set of JPEG pictures"),
+    "parity": ("pipeline.parity", "hold every engine's views against the float64 oracle"),
     "preview": ("train.preview", "draw pictures beside their two views"),
     "pretrain": ("train.pretrain", "pre-train SimSiam"),
     "bench": ("benchmarks.command", "images per second of this machine's loaders"),

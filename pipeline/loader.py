@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -21,11 +22,12 @@ from .errors import UserError
 from .order import BatchPlan
 from .sources import Source
 
-EngineName = Literal["torchvision", "dali"]
+EngineName = Literal["torchvision", "dali", "ffcv"]
 
 _ENGINES: dict[str, str] = {
     "torchvision": ".engines.torchvision_engine",
     "dali": ".engines.dali_engine",
+    "ffcv": ".engines.ffcv_engine",
 }
 
 
@@ -63,7 +65,12 @@ def choose_engine(config: LoaderConfig) -> tuple[EngineName, str]:
     """The engine to use and, in words, why."""
     if config.engine != "auto":
         return config.engine, "asked for by loader.engine"
-    return "torchvision", "loader.engine=auto: reads folders of pictures and is always installed"
+    if find_spec("ffcv"):
+        from .engines.turbojpeg import is_installed
+
+        if is_installed():
+            return "ffcv", "loader.engine=auto: the fastest on the CPU, and FFCV is installed"
+    return "torchvision", "loader.engine=auto: always installed; FFCV is not (swiftsiam doctor)"
 
 
 class Loader:

@@ -24,6 +24,9 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
     _line(panels[0, 1], epochs, [r["z_std"] for r in steps], "z_std·√d (healthy: 1, collapsed: 0)")
     panels[0, 1].set_ylim(0, 1.1)
     _line(panels[1, 0], [r["epoch_progress"] for r in knn], [r["knn"] for r in knn], "kNN, %", "o-")
+    for floor in (r for r in metrics if r["type"] == "floor"):
+        panels[1, 0].axhline(floor["knn"], linestyle="--", color="gray", label=floor["network"])
+        panels[1, 0].legend()
     _line(panels[1, 1], epochs, [r["images_per_s"] for r in steps], "images/s, end-to-end")
     panels[1, 1].set_ylim(bottom=0)
     figure.suptitle(title)

@@ -17,7 +17,7 @@ from .checkpoint import load_newest, save_checkpoint
 from .config import Config, list_recipes, read_config, replace
 from .curves import draw_curves
 from .device import build_autocast, resolve, view_dtype
-from .evaluate import RawPixels, choose_indices, evaluate_knn, open_knn_data
+from .evaluate import KnnData, RawPixels, choose_indices, evaluate_knn, open_knn_data
 from .optim import build_learning_rate, build_optimizer, set_learning_rate
 from .preflight import dry_run, print_start
 from .progress import Status, TrainingProgress, format_seconds
@@ -93,6 +93,8 @@ def build_job(config: Config) -> Job:
         num_epochs=train.epochs,
         ops=config.augment.ops,
     )
+    if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
+        _open_knn_data(config, source, max_queries=None)
     torch.manual_seed(train.seed)
     model = SimSiam(config.model).to(train.device)
     if train.channels_last:
@@ -204,18 +206,21 @@ def _evaluate_if_due(job: Job, run: RunFolder, progress: TrainingProgress, *, ep
     progress.note(f"epoch {done}/{config.train.epochs}  kNN {knn:.2f} %")
 
 
-def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
-    config = job.config
+def _open_knn_data(config: Config, source: Source, *, max_queries: int | None) -> KnnData:
     assert config.data.val_path is not None
-    data = open_knn_data(
+    return open_knn_data(
         config,
-        job.source,
+        source,
         queries_path=config.data.val_path,
         field="data.val_path",
         max_queries=max_queries,
     )
+
+
+def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
+    data = _open_knn_data(job.config, job.source, max_queries=max_queries)
     try:
-        return evaluate_knn(network, data, config)
+        return evaluate_knn(network, data, job.config)
     finally:
         data.close()
 
@@ -261,7 +266,7 @@ def pretrain(job: Job, run: RunFolder) -> dict[str, Any] | None:
         job.loader.close()
     metrics = run.read_metrics()
     if any(r["type"] == "train" for r in metrics):
-        draw_curves(metrics, run.curves_path, title=str(run.path))
+        draw_curves(metrics, run.curves_path, title=run.path.name)
     if not finished:
         return None
     summary = build_summary(job, metrics)

@@ -4,7 +4,7 @@ Threads only, no worker processes: readers wait for the disk, DALI's threads dec
 batch, kernel threads make the views of the piece before it. One more thread, the producer, leads
 them and keeps finished batches ahead of the trainer.
 
-Whatever DALI's outcome might differ for, and every sample of a piece at which DALI failed, goes
+Files that are not plain (see `dali_plain`), and every sample of a piece at which DALI failed, go
 through `decode_rgb` in a kernel thread: the outcome for every kind of file is the documented one.
 """
 
@@ -171,8 +171,8 @@ class _Producer:
         piece = Piece(batch, [read.result() for read in reads], is_last)
         if self._is_cropping:
             for sample in piece.encoded:
-                assert sample.shape is not None
-                self._writer.draw(batch, sample.row, sample.shape)
+                assert sample.plain is not None
+                self._writer.draw(batch, sample.row, (sample.plain.height, sample.plain.width))
         return piece
 
     def _finish(self, piece: Piece, workers: ThreadPoolExecutor) -> None:

@@ -141,7 +141,7 @@ class DaliPipeline:
             raise StopIteration
         piece = self._waiting.popleft()
         self._under_way.append(piece)
-        encoded = [np.frombuffer(sample.data, np.uint8) for sample in piece.encoded]
+        encoded = [np.frombuffer(sample.plain.data, np.uint8) for sample in piece.encoded]
         if not piece.encoded:
             return [_PLACEHOLDER], *([place] for place in _PLACEHOLDER_PLACES * self._num_crops)
         rows = [sample.row for sample in piece.encoded]
@@ -162,8 +162,13 @@ class DaliPipeline:
             device_id=(device.index or 0) if self._decodes_on_gpu else None,
             prefetch_queue_depth=_DEPTH,
         )
-        place_types = [types.INT32, types.INT32, types.FLOAT, types.FLOAT]
-        dtypes = [types.UINT8, *(place_types * self._num_crops)]
+        place_types = [
+            types.DALIDataType.INT32,
+            types.DALIDataType.INT32,
+            types.DALIDataType.FLOAT,
+            types.DALIDataType.FLOAT,
+        ]
+        dtypes = [types.DALIDataType.UINT8, *(place_types * self._num_crops)]
         with pipeline:
             encoded, *places = fn.external_source(
                 source=self._feed, num_outputs=len(dtypes), batch=True, dtype=dtypes, ndim=1
@@ -186,7 +191,7 @@ class DaliPipeline:
         picture = fn.decoders.image(
             encoded,
             device="mixed" if self._decodes_on_gpu else "cpu",
-            output_type=types.RGB,
+            output_type=types.DALIImageType.RGB,
             adjust_orientation=False,  # windows are of the picture as stored
             use_fast_idct=False,
             jpeg_fancy_upsampling=True,
@@ -209,7 +214,7 @@ class DaliPipeline:
             size=(size, size),
             roi_start=start,
             roi_end=end,
-            interp_type=types.INTERP_TRIANGULAR,
+            interp_type=types.DALIInterpType.INTERP_TRIANGULAR,
             antialias=True,
         )
 

@@ -9,14 +9,10 @@ import torch
 from ..augment.cpu import as_pixels
 from ..augment.sampler import PARAMS
 from ..contract import BadSample, EngineOptions, Request, Result
-from ..decode import MAX_PIXELS, MAX_SIDE, decode_rgb, read_jpeg_header
+from ..decode import decode_rgb
 from ..errors import BadSampleError
 from ..sources import Source
-
-_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_PNG_END = b"IEND"
-_PNG_GRAY, _PNG_RGB = 0, 2
-_JPEG_START, _JPEG_END = b"\xff\xd8", b"\xff\xd9"
+from .dali_plain import Plain, as_plain
 
 
 @dataclass
@@ -28,9 +24,9 @@ class Sample:
     index: int
     """As asked for; -1: an empty row."""
     data: bytes = b""
-    """The encoded picture; empty where it could not be read."""
-    shape: tuple[int, int] | None = None
-    """(height, width) in px where DALI decodes the sample; None where `decode_rgb` has to."""
+    """The file; empty where it could not be read."""
+    plain: Plain | None = None
+    """What DALI decodes; None where `decode_rgb` has to."""
     images: list[np.ndarray] | None = None
     """What DALI made: one picture (H, W, 3), or one crop (size, size, 3) for each view; uint8."""
 
@@ -77,30 +73,7 @@ class Piece:
     """Of the images' memory."""
 
     def __post_init__(self) -> None:
-        self.encoded = [sample for sample in self.samples if sample.shape is not None]
-
-
-def decodable_shape(data: bytes) -> tuple[int, int] | None:
-    """(height, width) in px if DALI's outcome for these bytes is known to be that of `decode_rgb`.
-
-    Known to be equal, bit by bit on the CPU and for damaged files too: JPEG of one or three
-    components, and 8-bit PNG without a palette or transparency. Files without an end are left to
-    `decode_rgb` as well, though both refuse them: DALI's refusal costs a pipeline.
-    """
-    if data.startswith(_JPEG_START):
-        try:
-            height, width, components = read_jpeg_header(data)
-        except BadSampleError:
-            return None
-        is_known = components in (1, 3) and data.rfind(_JPEG_END, len(data) // 2) >= 0
-    elif data.startswith(_PNG_SIGNATURE):
-        width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-        is_known = data[24:26] in (bytes((8, _PNG_GRAY)), bytes((8, _PNG_RGB)))
-        is_known = is_known and data[-8:-4] == _PNG_END
-    else:
-        return None
-    is_allowed = 0 < height * width <= MAX_PIXELS and max(height, width) <= MAX_SIDE
-    return (height, width) if is_known and is_allowed else None
+        self.encoded = [sample for sample in self.samples if sample.plain is not None]
 
 
 def read_sample(source: Source, row: int, index: int, *, suspects: set[int]) -> Sample:
@@ -118,7 +91,7 @@ def read_sample(source: Source, row: int, index: int, *, suspects: set[int]) -> 
         data = source.read(index)
     except BadSampleError:
         return Sample(row, index)
-    return Sample(row, index, data, None if index in suspects else decodable_shape(data))
+    return Sample(row, index, data, None if index in suspects else as_plain(data))
 
 
 def decode_next(

@@ -2,26 +2,73 @@
 
 Threads of this process run a compiled loop (`ffcv_rows`): each picture is decoded once, and its
 views are cut and augmented straight into the batch. FFCV's own Reader reads a beton's tables,
-after `sources.beton_format` has checked them; its Loader and its graph are not used (design.md and
-`ffcv_rows` say why). Pictures that are not plain JPEGs or raw pixels go through `decode_rgb`, so that
-they have the same outcome as in every other engine.
+after `sources.beton_format` has checked them; neither its Loader, which hangs, leaks and reuses
+batches (facts.md), nor its graph (`ffcv_rows` says why) is used. Pictures that are not plain JPEGs
+or raw pixels go through `decode_rgb`, so that they have the same outcome as in every other engine.
 """
 
-import os
-import threading
+import weakref
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 
-import numba
-import numpy as np
-import torch
-
-from ..augment.cpu import as_pixels, check_spec, make_constants
-from ..augment.draw import ViewMaker, build_view_maker
-from ..augment.sampler import PARAMS, draw_view, pack_spec
-from ..contract import BadSample, EngineOptions, Request, Result
-from ..decode import MAX_PIXELS, decode_rgb
-from ..errors import BadSampleError, UserError
-from ..sources.beton import BetonSource
-from .ffcv_rows import DONE, NO_ROOM, NOT_PLAIN, ROW, WAITING, Workspace, compiled_augment, make_rows
+from ..augment.cpu import check_spec
+from ..contract import EngineOptions, Request, Result
+from .ffcv_feeds import build_feed
+from .ffcv_makers import KernelMaker, OpenBatch, OracleMaker, open_batch
+from .ffcv_memory import BatchMemory
 from .ffcv_threads import Crew
+from .turbojpeg import load_library
+
+_CHUNK = 32  # rows: what Python does for a chunk costs as much as a third of a row from JPEG
+_AHEAD = 3  # batches: one being made, one or two that wait for the trainer
+
+
+def build(options: EngineOptions) -> "FfcvEngine":
+    """The engine for these options.
+
+    Raises:
+        UserError: libturbojpeg is missing; or FFCV, for a beton; or the kernel cannot do a spec.
+    """
+    return FfcvEngine(options)
+
+
+class FfcvEngine:
+    """See the module; the contract is `contract.Engine`."""
+
+    def __init__(self, options: EngineOptions) -> None:
+        load_library()
+        for spec in options.specs:
+            check_spec(spec)
+        self._options = options
+        self._feed = build_feed(options.source)
+        self._crew: Crew[OpenBatch] | None = None
+        self._memory: BatchMemory | None = None
+
+    def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
+        options = self._options
+        num_threads = options.num_workers
+        chunk = max(1, min(_CHUNK, options.batch_size // (2 * max(num_threads, 1))))
+        # Small batches on many threads: enough of them that each thread has a chunk.
+        ahead = _AHEAD + -(-num_threads * chunk // options.batch_size) if num_threads else 1
+        # What is under way, the trainer's batch, and the one that it is about to let go of.
+        self._memory = memory = BatchMemory(
+            num_kept=(ahead + 2) * len(options.specs), is_pinned=options.device.type == "cuda"
+        )
+        maker = OracleMaker if options.ops == "oracle" else KernelMaker
+        feed = self._feed
+        self._crew = Crew(
+            requests,
+            open_batch=lambda request: open_batch(options, memory, request),
+            build_maker=lambda: maker(options, feed),
+            num_threads=num_threads,
+            chunk=chunk,
+            ahead=ahead,
+            gives_way=options.device.type == "cpu",
+        )
+        weakref.finalize(self, self._crew.stop)
+        return map(OpenBatch.result, self._crew.results())
+
+    def close(self) -> None:
+        if self._crew is not None:
+            self._crew.stop()
+        if self._memory is not None:
+            self._memory.close()

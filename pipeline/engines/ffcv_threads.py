@@ -6,6 +6,7 @@ for the last chunk of it before it goes on to the next. Which thread makes a row
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
@@ -106,9 +107,10 @@ class Crew(Generic[BatchT]):
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
+        deadline = time.monotonic() + _JOIN_S
         for thread in self._threads:
             if thread is not threading.current_thread():
-                thread.join(_JOIN_S)
+                thread.join(max(deadline - time.monotonic(), 0))
         self._tasks.clear()
 
     def _is_ready(self) -> bool:
@@ -141,7 +143,7 @@ class Crew(Generic[BatchT]):
         """The next chunk that nobody has begun; None at the end."""
         while True:
             with self._changed:
-                self._changed.wait_for(lambda: self._may_take() or self._may_draw() or self._at_end())
+                self._changed.wait_for(self._need_not_wait)
                 if self._stopping:
                     return None
                 for task in self._tasks:
@@ -153,6 +155,9 @@ class Crew(Generic[BatchT]):
                     return None
                 self._drawing = True
             self._draw()
+
+    def _need_not_wait(self) -> bool:
+        return self._may_take() or self._may_draw() or self._at_end()
 
     def _may_take(self) -> bool:
         return any(task.next_row < len(task.batch) for task in self._tasks)

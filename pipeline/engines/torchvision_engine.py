@@ -9,7 +9,9 @@ threads of the trainer hold.
 import multiprocessing
 import os
 from collections.abc import Iterator
+from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
@@ -56,7 +58,7 @@ class TorchvisionEngine:
             worker_init_fn=_give_way if self._options.device.type == "cpu" else None,
         )
         self._iterator = iter(loader)
-        return self._iterator
+        return _watch(self._iterator) if num_workers else self._iterator
 
     def close(self) -> None:
         # Dropping the last reference to the iterator is how a DataLoader stops its workers.
@@ -64,6 +66,23 @@ class TorchvisionEngine:
         if shutdown is not None:
             shutdown()
         self._iterator = None
+
+
+def _watch(results: Iterator[Result]) -> Iterator[Result]:
+    """Say what has happened when a worker dies between sending a batch and our opening it.
+
+    The DataLoader notices a worker's death while it waits for a batch. But a batch is a handle to
+    memory, which is asked of its worker when the handle has come.
+    """
+    workers: list[BaseProcess] = getattr(results, "_workers", [])
+    try:
+        yield from results
+    except (OSError, EOFError) as error:
+        dead = wait([worker.sentinel for worker in workers], timeout=1)
+        if not dead:
+            raise
+        pids = [worker.pid for worker in workers if worker.sentinel in dead]
+        raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly") from error
 
 
 def _worker_context() -> BaseContext:

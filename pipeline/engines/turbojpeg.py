@@ -84,14 +84,24 @@ def load_library() -> ctypes.CDLL:
     raise UserError(f"loader.engine=ffcv needs libturbojpeg, and {tried}; {_REMEDY}")
 
 
+def is_installed() -> bool:
+    """Whether `load_library` finds it."""
+    try:
+        load_library()
+    except UserError:
+        return False
+    return True
+
+
 def _candidates() -> list[str]:
     """Where it may be: as the linker finds it, then in this Python's own prefix (conda)."""
     found = find_library("turbojpeg")
     prefixes = [Path(sys.prefix), Path("/opt/libjpeg-turbo")]
+    folders = [prefix / name for prefix in prefixes for name in _FOLDERS]
     return [
         *([found] if found else []),
         *_NAMES,
-        *(str(prefix / folder / name) for prefix in prefixes for folder in _FOLDERS for name in _NAMES),
+        *(str(folder / name) for folder in folders for name in _NAMES),
     ]
 
 

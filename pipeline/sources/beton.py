@@ -45,12 +45,13 @@ class BetonSource:
         """(N,) uint64: bytes of each picture."""
         self.labels = _find_labels(tables.numbers, len(tables.images))[self.order]
         """(N,) int64; -1 without a label."""
-        if self.labels.min() < -1 or self.labels.max() >= _MAX_CLASSES:
+        lowest, highest = int(self.labels.min()), int(self.labels.max())
+        if lowest < -1 or highest >= _MAX_CLASSES:
             raise UserError(
-                f"{field}={path}: labels from {self.labels.min()} to {self.labels.max()}; they must "
-                f"be class numbers, 0 to {_MAX_CLASSES - 1} (-1: none)"
+                f"{field}={path}: labels from {lowest} to {highest}; they must be class numbers, "
+                f"0 to {_MAX_CLASSES - 1} (-1: none)"
             )
-        self.classes = _class_names(Path(path), int(self.labels.max()) + 1)
+        self.classes = _class_names(Path(path), highest + 1)
         """Of the manifest beside the file, or the class numbers as text."""
 
     def __reduce__(self) -> tuple:

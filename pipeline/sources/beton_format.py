@@ -160,7 +160,7 @@ def _sizes(data: np.ndarray, images: np.ndarray, *, first: int, end: int) -> np.
         missing |= starts[order][places] != wanted
     if missing.any():
         number = int(np.argmax(missing))
-        raise _Damaged(f"sample {number}: no allocation begins at its picture, byte {wanted[number]}")
+        raise _Damaged(f"sample {number}: no allocation begins at its byte, {wanted[number]}")
     found = sizes[order][places]
     _check_pictures(images, found)
     return found

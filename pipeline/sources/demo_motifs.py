@@ -2,9 +2,9 @@
 
 A pattern is a function of the plane: `field(u, v)`, with u and v in motifs, is about the distance
 to the motif's edge (in motifs, positive inside). Only the pattern tells the class: colours,
-contrast, size, tilt, position, stroke and which of the two layers is the brighter are drawn for each picture.
-Within one picture the colours run through the whole circle: two crops of it share little but the
-pattern, which is what SimSiam is to find.
+contrast, size, tilt, position, stroke and which of the two layers is the brighter are drawn for
+each picture. Within one picture the colours run through the whole circle: two crops of it share
+little but the pattern, which is what SimSiam is to find.
 """
 
 import colorsys

@@ -14,8 +14,13 @@ from swiftsiam.pipeline.sources import Source, open_source
 
 ENGINES = [
     pytest.param("torchvision"),
+    pytest.param("dali", marks=pytest.mark.dali),
+    pytest.param("ffcv", marks=pytest.mark.ffcv),
 ]
 """Every engine that reads folders of pictures. The contract's tests run for each."""
+
+THREADED = frozenset(("dali", "ffcv"))
+"""Engines that have threads instead of worker processes."""
 
 SIZE = 16
 """Side of the views, px."""
@@ -27,6 +32,14 @@ MakeLoader = Callable[..., Loader]
 def engine(request: pytest.FixtureRequest) -> str:
     """Name of an engine."""
     return request.param
+
+
+@pytest.fixture
+def process_engine(engine: str) -> str:
+    """Name of an engine with worker processes."""
+    if engine in THREADED:
+        pytest.skip(f"the {engine} engine has no worker processes")
+    return engine
 
 
 @pytest.fixture
@@ -74,19 +87,16 @@ def rows_of() -> Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]:
 
 @pytest.fixture
 def workers() -> Callable[[], list[psutil.Process]]:
-    """() → the worker processes that live now; helpers of multiprocessing itself are not counted."""
+    """() → the worker processes alive now, without the helpers of multiprocessing itself."""
 
     def workers() -> list[psutil.Process]:
         helpers = ("multiprocessing.forkserver", "multiprocessing.resource_tracker")
         found = []
-        for process in psutil.Process().children(recursive=True):
-            with_parent = process.parent()
-            started_by_server = with_parent is not None and with_parent.pid != psutil.Process().pid
-            command = " ".join(process.cmdline())
-            if process.status() != psutil.STATUS_ZOMBIE and (
-                started_by_server or not any(name in command for name in helpers)
-            ):
-                found.append(process)
-        return found
+        for child in psutil.Process().children():
+            # Its workers share the command line of the server that forked them.
+            found += child.children(recursive=True)
+            if not any(name in " ".join(child.cmdline()) for name in helpers):
+                found.append(child)
+        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
     return workers

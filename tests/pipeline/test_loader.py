@@ -169,7 +169,7 @@ def test_the_oracle_can_be_asked_for(
 
 
 def test_shares_that_do_not_come_out_even_are_refused(make_loader: MakeLoader) -> None:
-    with pytest.raises(UserError, match=r"train\.batch_size=5: must be a multiple of the 2"):
+    with pytest.raises(UserError, match=r"train\.batch_size=5: must be a multiple of 2"):
         make_loader(global_batch_size=5, world_size=2)
 
 

@@ -31,7 +31,7 @@ def check_spec(spec: AugmentSpec) -> None:
     if jitter:
         for name in ("brightness", "contrast", "saturation"):
             if getattr(jitter, name) > _MAX_FACTOR - 1:
-                raise UserError(f"ColorJitter {name} {getattr(jitter, name)}: must be below 255")
+                raise UserError(f"ColorJitter {name} {getattr(jitter, name)}: must be at most 254")
         if jitter.hue > 0.5:
             raise UserError(f"ColorJitter hue {jitter.hue}: must be at most 0.5 turns")
 

@@ -1,0 +1,266 @@
+"""`swiftsiam parity`: the certificate that every engine makes the same views.
+
+At equal parameters, each installed engine's views are held against the float64 oracle, operation by
+operation and composed, in units of 1/255 before normalisation. What Pillow's own 8-bit chain (the
+reference implementation's) differs by stands beside it and is not gated.
+"""
+
+import argparse
+import json
+import tempfile
+from dataclasses import asdict, dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageFilter
+from rich.console import Console
+from rich.table import Table
+from torchvision.transforms import functional as PF
+
+from .augment.sampler import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw_views, pack_spec
+from .augment.spec import (
+    AugmentConfig,
+    AugmentSpec,
+    ColorJitter,
+    GaussianBlur,
+    Grayscale,
+    HorizontalFlip,
+    Normalize,
+    Op,
+    RandomResizedCrop,
+    build_eval_spec,
+    build_train_specs,
+)
+from .decode import decode_rgb
+from .errors import UserError
+from .loader import build_loader
+from .sources import Source, open_source
+
+SEED = 0
+_ENGINE_NEEDS = {"torchvision": "torchvision", "ffcv": "ffcv", "dali": "nvidia.dali"}
+# Engines that hand over uint8 crops round once more before the colours.
+_LIMITS = {"torchvision": (0.1, 0.3), "ffcv": (0.1, 0.3), "dali": (0.5, 1.0)}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """How far an engine is from the oracle in one operation, in 1/255."""
+
+    engine: str
+    ops: str
+    mean: float
+    """Over all pixels of all pictures."""
+    worst_image: float
+    """Mean of the picture with the largest one."""
+    worst_pixel: float
+    limit_mean: float | None
+    limit_worst_image: float | None
+
+    @property
+    def holds(self) -> bool:
+        """Within the limits, where there are any."""
+        return (self.limit_mean is None or self.mean <= self.limit_mean) and (
+            self.limit_worst_image is None or self.worst_image <= self.limit_worst_image
+        )
+
+
+def installed_engines() -> list[str]:
+    """Engines whose library is here."""
+    return [name for name, module in _ENGINE_NEEDS.items() if _is_installed(module)]
+
+
+def _is_installed(module: str) -> bool:
+    package = module.partition(".")[0]
+    return find_spec(package) is not None and find_spec(module) is not None
+
+
+def build_cases(size: int) -> dict[str, AugmentSpec]:
+    """One spec for each operation alone (behind the crop), and whole views."""
+
+    def spec(*ops: Op) -> AugmentSpec:
+        return AugmentSpec(ops=(RandomResizedCrop(size=size), *ops, Normalize()))
+
+    def only(name: str, amount: float) -> AugmentSpec:
+        none = {"brightness": 0.0, "contrast": 0.0, "saturation": 0.0, "hue": 0.0}
+        return spec(ColorJitter(**(none | {name: amount}), prob=1.0))
+
+    return {
+        "crop": spec(),
+        "brightness": only("brightness", 0.4),
+        "contrast": only("contrast", 0.4),
+        "saturation": only("saturation", 0.4),
+        "hue": only("hue", 0.1),
+        "jitter": spec(ColorJitter(prob=1.0)),
+        "grayscale": spec(Grayscale(prob=1.0)),
+        "blur": spec(GaussianBlur(prob=1.0)),
+        "flip": spec(HorizontalFlip(prob=1.0)),
+        "whole view": build_train_specs(AugmentConfig(size=size))[0],
+        "evaluation": build_eval_spec(AugmentConfig(size=size)),
+    }
+
+
+def make_pixels(
+    source: Source, spec: AugmentSpec, *, engine: str, indices: np.ndarray, oracle: bool = False
+) -> np.ndarray:
+    """Views of these samples before normalisation, (N, 3, size, size) float64 in 1/255."""
+    loader = build_loader(
+        source=source,
+        specs=(spec,),
+        global_batch_size=8,
+        train=False,
+        seed=SEED,
+        engine=engine,
+        indices=indices,
+        ops="oracle" if oracle else "kernel",
+    )
+    with loader:
+        batches = list(loader)
+    made = torch.cat([batch.index for batch in batches]).numpy()
+    if not np.array_equal(made, indices):
+        raise AssertionError(f"{engine}: made samples {made}, asked for {indices}")
+    views = torch.cat([batch.views[0] for batch in batches]).double()
+    mean = torch.tensor(spec.normalize.mean).double()[:, None, None]
+    std = torch.tensor(spec.normalize.std).double()[:, None, None]
+    return ((views * std + mean) * 255).numpy()
+
+
+def make_pillow_pixels(source: Source, spec: AugmentSpec, indices: np.ndarray) -> np.ndarray:
+    """The same views by Pillow's 8-bit operations, as the reference implementation makes them."""
+    adjust = {
+        BRIGHTNESS: PF.adjust_brightness,
+        CONTRAST: PF.adjust_contrast,
+        SATURATION: PF.adjust_saturation,
+        HUE: PF.adjust_hue,
+    }
+    views = []
+    for index in indices:
+        image = decode_rgb(source.read(int(index)))
+        params = draw_views(
+            pack_spec(spec),
+            seed=SEED,
+            epoch=0,
+            indices=np.array([index]),
+            view=0,
+            heights=np.array([image.shape[0]]),
+            widths=np.array([image.shape[1]]),
+        )[0]
+        top, left = int(params["top"]), int(params["left"])
+        box = (left, top, left + int(params["width"]), top + int(params["height"]))
+        resized = (int(params["resized_width"]), int(params["resized_height"]))
+        view = Image.fromarray(image).crop(box).resize(resized, Image.Resampling.BILINEAR)
+        view = PF.crop(
+            view, int(params["offset_top"]), int(params["offset_left"]), spec.size, spec.size
+        )
+        for op in params["jitter_order"] if params["jitter"] else ():
+            view = adjust[int(op)](view, float(params["jitter_factor"][op]))
+        if params["grayscale"]:
+            view = PF.rgb_to_grayscale(view, num_output_channels=3)
+        if params["blur_sigma"] > 0:
+            view = view.filter(ImageFilter.GaussianBlur(float(params["blur_sigma"])))
+        view = PF.hflip(view) if params["flip"] else view
+        views.append(np.asarray(view).transpose(2, 0, 1))
+    return np.stack(views).astype(np.float64)
+
+
+def compare(
+    engine: str, ops: str, made: np.ndarray, oracle: np.ndarray, limits: tuple[float, float] | None
+) -> Row:
+    """The distance of one engine's views from the oracle's."""
+    difference = np.abs(made - oracle)
+    return Row(
+        engine=engine,
+        ops=ops,
+        mean=float(difference.mean()),
+        worst_image=float(difference.mean(axis=(1, 2, 3)).max()),
+        worst_pixel=float(difference.max()),
+        limit_mean=limits[0] if limits else None,
+        limit_worst_image=limits[1] if limits else None,
+    )
+
+
+def examine(
+    source: Source, *, engines: list[str], size: int, num_images: int
+) -> tuple[list[Row], dict[str, Image.Image]]:
+    """All rows, and for each engine a picture of its worst whole view."""
+    indices = np.linspace(0, len(source) - 1, min(num_images, len(source))).astype(np.int64)
+    rows: list[Row] = []
+    pictures: dict[str, Image.Image] = {}
+    for ops, spec in build_cases(size).items():
+        oracle = make_pixels(source, spec, engine="torchvision", indices=indices, oracle=True)
+        for engine in engines:
+            made = make_pixels(source, spec, engine=engine, indices=indices)
+            rows.append(compare(engine, ops, made, oracle, _LIMITS[engine]))
+            if ops == "whole view":
+                pictures[engine] = _draw_worst(made, oracle)
+        pillow = make_pillow_pixels(source, spec, indices)
+        rows.append(compare("Pillow, 8 bits", ops, pillow, oracle, None))
+    return rows, pictures
+
+
+def _draw_worst(made: np.ndarray, oracle: np.ndarray) -> Image.Image:
+    """The engine's view, the oracle's, and their difference 32 times over, side by side."""
+    worst = np.abs(made - oracle).mean(axis=(1, 2, 3)).argmax()
+    panels = (made[worst], oracle[worst], 32 * np.abs(made[worst] - oracle[worst]))
+    row = np.concatenate(panels, axis=2).transpose(1, 2, 0)
+    return Image.fromarray(row.round().clip(0, 255).astype(np.uint8))
+
+
+def _print(rows: list[Row], console: Console) -> None:
+    table = Table(
+        title="difference from the float64 oracle, in 1/255, before normalisation",
+        title_justify="left",
+    )
+    table.add_column("engine")
+    table.add_column("operations")
+    for name in ("mean", "worst image", "worst pixel", "limits", ""):
+        table.add_column(name, justify="right")
+    for row in sorted(rows, key=lambda r: r.engine):
+        limits = f"{row.limit_mean}, {row.limit_worst_image}" if row.limit_mean else "not gated"
+        verdict = "ok" if row.holds else "FAILS"
+        figures = (f"{row.mean:.3f}", f"{row.worst_image:.3f}", f"{row.worst_pixel:.1f}")
+        table.add_row(row.engine, row.ops, *figures, limits, verdict if row.limit_mean else "")
+    console.print(table)
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line of `swiftsiam parity`."""
+    parser = argparse.ArgumentParser(
+        prog="swiftsiam parity", description="Hold every engine's views against the oracle."
+    )
+    parser.add_argument("--data", help="pictures to use (generated ones)")
+    parser.add_argument("--engines", help="comma list (all that are installed)")
+    parser.add_argument("--images", type=int, default=48, help="number of pictures (48)")
+    parser.add_argument("--size", type=int, default=224, help="side of a view, px (224)")
+    parser.add_argument("--json", type=Path, help="write the figures here as well")
+    parser.add_argument("--out", type=Path, help="PNG of each engine's worst view: NAME-ENGINE.png")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str]) -> int:
+    """Print the certificate: 0 all limits hold, 1 one does not."""
+    args = parse_arguments(argv)
+    engines = args.engines.split(",") if args.engines else installed_engines()
+    for engine in engines:
+        if engine not in installed_engines():
+            raise UserError(
+                f"--engines={engine}: not installed; here are {', '.join(installed_engines())}"
+            )
+    with tempfile.TemporaryDirectory() as folder:
+        source = open_source(args.data or _generate(folder), field="--data")
+        rows, pictures = examine(source, engines=engines, size=args.size, num_images=args.images)
+    _print(rows, Console(highlight=False))
+    if args.json:
+        args.json.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
+    for engine, picture in pictures.items() if args.out else ():
+        path = args.out.with_name(f"{args.out.stem}-{engine}.png")
+        picture.save(path)
+        print(f"{path}: worst view of {engine}, the oracle's, their difference 32 times over")
+    return int(not all(row.holds for row in rows))
+
+
+def _generate(folder: str) -> str:
+    from .sources.demo_images import generate
+
+    return str(generate(Path(folder) / "pictures", num_images=80, num_workers=1).train)

@@ -1,0 +1,381 @@
+"""The DALI engine: the torchvision engine's batches, and the same outcome for every bad file."""
+
+import dataclasses
+import importlib
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from swiftsiam.pipeline.augment.sampler import draw_views, pack_spec
+from swiftsiam.pipeline.augment.spec import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    AugmentConfig,
+    AugmentSpec,
+    Normalize,
+    RandomResizedCrop,
+    build_eval_spec,
+    build_train_specs,
+)
+from swiftsiam.pipeline.contract import BadSample, EngineOptions, Request, Result
+from swiftsiam.pipeline.engines import torchvision_engine
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.loader import Loader, build_loader
+from swiftsiam.pipeline.sources import Source, open_source
+
+pytestmark = [pytest.mark.dali, pytest.mark.timeout(120)]
+
+SIZE = 40
+CONFIG = AugmentConfig(size=SIZE)
+TRAIN = build_train_specs(CONFIG)
+EVAL = (build_eval_spec(CONFIG),)
+
+
+def options_for(source: Source, **changes: object) -> EngineOptions:
+    options = EngineOptions(
+        source=source,
+        specs=TRAIN,
+        seed=7,
+        batch_size=9,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        num_workers=2,
+        max_bad_samples=3,
+    )
+    return dataclasses.replace(options, **changes)
+
+
+def requests(count: int, batch_size: int = 9, epoch: int = 2) -> Iterator[Request]:
+    for start in range(0, count, batch_size):
+        yield Request(epoch, np.arange(start, min(start + batch_size, count)))
+
+
+def by_dali(
+    options: EngineOptions, asked: Iterator[Request], *, is_cropping: bool = False
+) -> list[Result]:
+    from swiftsiam.pipeline.engines.dali_engine import DaliEngine
+
+    engine = DaliEngine(options, is_cropping=is_cropping)
+    try:
+        return list(engine.stream(asked))
+    finally:
+        engine.close()
+
+
+def by_torchvision(options: EngineOptions, asked: Iterator[Request]) -> list[Result]:
+    return list(torchvision_engine.build(dataclasses.replace(options, num_workers=0)).stream(asked))
+
+
+def names(bad: list[BadSample]) -> list[tuple[int, str, str]]:
+    # Some of Pillow's messages end with the address of an object.
+    return [(sample.index, sample.key, sample.reason.split(" <")[0]) for sample in bad]
+
+
+def assert_equal(ours: list[Result], theirs: list[Result]) -> None:
+    assert len(ours) == len(theirs)
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine.index, other.index)
+        assert names(mine.bad) == names(other.bad)
+        for view, expected in zip(mine.views, other.views, strict=True):
+            assert view.is_contiguous(memory_format=torch.channels_last)
+            assert torch.equal(view, expected)
+
+
+def errors_per_image(ours: list[Result], theirs: list[Result]) -> torch.Tensor:
+    """Mean absolute difference of each image before normalisation, of 255."""
+    std = torch.tensor(IMAGENET_STD).view(3, 1, 1)
+    pairs = [
+        (mine, other)
+        for a, b in zip(ours, theirs, strict=True)
+        for mine, other in zip(a.views, b.views, strict=True)
+    ]
+    return torch.cat([((a - b) * std * 255).abs().mean((1, 2, 3)) for a, b in pairs])
+
+
+@pytest.mark.parametrize("specs", [TRAIN, EVAL], ids=["train", "eval"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_views_are_the_torchvision_engines(
+    class_folder: Path, specs: tuple[AugmentSpec, ...], dtype: torch.dtype
+) -> None:
+    source = open_source(class_folder)
+    options = options_for(source, specs=specs, dtype=dtype)
+    asked = list(requests(len(source)))
+    assert_equal(by_dali(options, iter(asked)), by_torchvision(options, iter(asked)))
+
+
+@pytest.mark.parametrize("specs", [TRAIN, EVAL], ids=["train", "eval"])
+def test_crops_made_by_dali(class_folder: Path, specs: tuple[AugmentSpec, ...]) -> None:
+    """As on a GPU: DALI's crops, then the kernel."""
+    source = open_source(class_folder)
+    options = options_for(source, specs=specs)
+    ours = by_dali(options, requests(len(source)), is_cropping=True)
+    errors = errors_per_image(ours, by_torchvision(options, requests(len(source))))
+    assert errors.mean() < 0.5
+    assert errors.max() < 1.0
+
+
+def test_crops_are_as_pillows(class_folder: Path) -> None:
+    spec = AugmentSpec(ops=(RandomResizedCrop(size=SIZE), Normalize()))
+    source = open_source(class_folder)
+    options = options_for(source, specs=(spec,))
+    (result,) = by_dali(options, requests(len(source), len(source)), is_cropping=True)
+    mean, std = (torch.tensor(each).view(3, 1, 1) for each in (IMAGENET_MEAN, IMAGENET_STD))
+    errors = []
+    for index in range(len(source)):
+        with Image.open(f"{class_folder}/{source.key(index)}") as image:
+            (box,) = draw_views(
+                pack_spec(spec),
+                seed=7,
+                epoch=2,
+                indices=np.array([index]),
+                view=0,
+                heights=np.array([image.height]),
+                widths=np.array([image.width]),
+            )
+            left, top = int(box["left"]), int(box["top"])
+            corners = (left, top, left + int(box["width"]), top + int(box["height"]))
+            window = image.crop(corners)  # `box` of resize would look beyond the window
+            crop = np.asarray(window.resize((SIZE, SIZE), Image.Resampling.BILINEAR))
+        pixels = ((result.views[0][index] * std + mean) * 255).permute(1, 2, 0).numpy()
+        errors.append(np.abs(pixels - crop).mean())
+    assert np.mean(errors) < 0.3
+
+
+def test_small_png(
+    tmp_path: Path, draw_picture: Callable[..., np.ndarray], encode: Callable[..., bytes]
+) -> None:
+    """CIFAR's: 32-px PNG, 32-px views."""
+    (tmp_path / "a").mkdir()
+    for number in range(7):
+        picture = draw_picture(number, 32, 32)
+        (tmp_path / f"a/{number}.png").write_bytes(encode(picture, "PNG"))
+    config = AugmentConfig(size=32, preset="cifar")
+    for specs in (build_train_specs(config), (build_eval_spec(config),)):
+        options = options_for(open_source(tmp_path), specs=specs)
+        assert_equal(by_dali(options, requests(7)), by_torchvision(options, requests(7)))
+
+
+def test_oracle(class_folder: Path) -> None:
+    options = options_for(open_source(class_folder), ops="oracle")
+    assert_equal(by_dali(options, requests(4)), by_torchvision(options, requests(4)))
+
+
+@pytest.fixture
+def odd_files(
+    draw_picture: Callable[..., np.ndarray], encode: Callable[..., bytes]
+) -> dict[str, bytes]:
+    """Name → bytes of every kind of file that is not a plain JPEG."""
+    pixels = draw_picture(3, 60, 70)
+    picture = Image.fromarray(pixels)
+    plain = encode(pixels)
+    frame = plain.index(b"\xff\xc0")
+    bomb = plain[: frame + 5] + b"\xff\xff\xff\xff" + plain[frame + 9 :]
+    no_pixels = plain[: frame + 5] + b"\0\0" + plain[frame + 7 :]
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    files = {
+        "bomb.jpg": bomb,
+        "cmyk.jpg": encode(picture.convert("CMYK")),
+        "cut.jpg": plain[: len(plain) // 2],
+        "cut.png": encode(pixels, "PNG")[:900],
+        "empty.jpg": b"",
+        "exif.jpg": encode(picture, exif=turned),
+        "gray.jpg": encode(picture.convert("L")),
+        "header_alone.jpg": plain[:300] + b"\xff\xd9",
+        "jpeg.png": plain,
+        "junk.jpg": bytes(range(256)) * 4,
+        "long.jpg": encode(draw_picture(4, 10, 20000)),
+        "no_pixels.jpg": no_pixels,
+        "one.jpg": encode(pixels[:1, :1]),
+        "palette.png": encode(picture.convert("P"), "PNG"),
+        "progressive.jpg": encode(picture, progressive=True),
+        "really_png.jpg": encode(pixels, "PNG"),
+        "rgba.png": encode(picture.convert("RGBA"), "PNG"),
+        "sixteen.png": encode(Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "PNG"),
+        "tail.jpg": plain + bytes(5000),
+        "webp.webp": encode(pixels, "WEBP"),
+    }
+    damaged = bytearray(plain)
+    damaged[-200:-100] = bytes(100)
+    files["zeros.jpg"] = bytes(damaged)
+    return files
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path, odd_files: dict[str, bytes], fill_folder: Callable) -> Path:
+    """The odd files, each between two good ones."""
+    fill_folder(tmp_path, {"a": 1})
+    good = (tmp_path / "a/000.jpg").read_bytes()
+    for name, data in odd_files.items():
+        (tmp_path / "a" / name).write_bytes(data)
+        (tmp_path / f"a/{name}_.jpg").write_bytes(good)
+    return tmp_path
+
+
+@pytest.mark.parametrize("max_bad_samples", [None, 2], ids=["left_out", "replaced"])
+@pytest.mark.parametrize("batch_size", [1, 5, 50])
+def test_every_kind_of_file(odd_folder: Path, max_bad_samples: int | None, batch_size: int) -> None:
+    source = open_source(odd_folder)
+    options = options_for(source, max_bad_samples=max_bad_samples, batch_size=batch_size)
+    asked = list(requests(len(source), batch_size))
+    ours = by_dali(options, iter(asked))
+    assert_equal(ours, by_torchvision(options, iter(asked)))
+    bad = {Path(sample.key).stem for result in ours for sample in result.bad}
+    assert bad == {"bomb", "cut", "empty", "header_alone", "junk", "no_pixels"}
+
+
+def test_every_kind_of_file_with_crops_made_by_dali(odd_folder: Path) -> None:
+    source = open_source(odd_folder)
+    options = options_for(source, max_bad_samples=None)
+    ours = by_dali(options, requests(len(source)), is_cropping=True)
+    theirs = by_torchvision(options, requests(len(source)))
+    for mine, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(mine.index, other.index)
+        assert names(mine.bad) == names(other.bad)
+    assert errors_per_image(ours, theirs).mean() < 0.5
+
+
+def test_damage_in_mid_epoch_moves_no_other_sample(
+    tmp_path: Path, fill_folder: Callable, odd_files: dict[str, bytes]
+) -> None:
+    """A file that DALI fails on, over two epochs of the loader."""
+    fill_folder(tmp_path, {"ant": 12, "bee": 12})
+
+    def load() -> tuple[list, Loader]:
+        with build_loader(
+            source=open_source(tmp_path),
+            specs=TRAIN,
+            global_batch_size=4,
+            train=True,
+            engine="dali",
+            num_workers=2,
+            max_bad_samples=1,
+        ) as loader:
+            return [batch for _ in range(2) for batch in loader], loader
+
+    before, _ = load()
+    (tmp_path / "bee/003.jpg").write_bytes(odd_files["header_alone.jpg"])
+    after, loader = load()
+    assert list(loader.bad_samples) == [15]
+    assert len(before) == len(after) == 12
+    num_replaced = 0
+    for old, new in zip(before, after, strict=True):
+        same = old.index != 15
+        num_replaced += int((~same).sum())
+        assert torch.equal(new.index[same], old.index[same])
+        assert (new.index[~same] == 16).all()
+        assert torch.equal(new.label, old.label)
+        for old_view, new_view in zip(old.views, new.views, strict=True):
+            assert torch.equal(old_view[same], new_view[same])
+    assert num_replaced == 2
+
+
+def test_dali_failing_on_good_pictures_is_an_error(
+    class_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rather than a run that quietly decodes without it."""
+    from swiftsiam.pipeline.engines import dali_samples
+
+    monkeypatch.setattr(dali_samples, "as_plain", lambda data: Plain(UNDECODABLE, 8, 8))
+    monkeypatch.setattr(dali_samples, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
+
+    class JunkSource:
+        classes = ()
+        labels = np.zeros(99, np.int64)
+
+        def __len__(self) -> int:
+            return 99
+
+        def read(self, index: int) -> bytes:
+            return b"junk" * 50
+
+        def key(self, index: int) -> str:
+            return str(index)
+
+    with pytest.raises(RuntimeError, match="DALI fails"):
+        by_dali(options_for(JunkSource()), requests(99))
+
+
+def test_an_error_in_a_thread_reaches_the_trainer(class_folder: Path) -> None:
+    source = open_source(class_folder)
+
+    class BrokenSource:
+        classes, labels = source.classes, source.labels
+
+        def __len__(self) -> int:
+            return len(source)
+
+        def read(self, index: int) -> bytes:
+            if index == 12:
+                raise ZeroDivisionError("a bug")
+            return source.read(index)
+
+        def key(self, index: int) -> str:
+            return source.key(index)
+
+    with pytest.raises(ZeroDivisionError, match="a bug"):
+        by_dali(options_for(BrokenSource()), requests(len(source)))
+
+
+def dali_loader(folder: Path, **changes: object) -> Loader:
+    settings: dict = {"specs": TRAIN, "global_batch_size": 5, "train": True, "num_workers": 1}
+    return build_loader(source=open_source(folder), engine="dali", **(settings | changes))
+
+
+def engine_threads() -> int:
+    return sum(thread.name == "dali-producer" for thread in threading.enumerate())
+
+
+def test_early_breaks_leave_nothing_behind(class_folder: Path) -> None:
+    num_torch_threads = torch.get_num_threads()
+    for _ in range(4):
+        loader = dali_loader(class_folder)
+        next(iter(loader))
+        start = time.perf_counter()
+        loader.close()
+        loader.close()
+        assert time.perf_counter() - start < 5
+    forgotten = dali_loader(class_folder)
+    next(iter(forgotten))
+    del forgotten
+    deadline = time.monotonic() + 5
+    while engine_threads() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert engine_threads() == 0
+    assert torch.get_num_threads() == num_torch_threads
+
+
+def test_two_loaders_at_once(class_folder: Path) -> None:
+    train = dali_loader(class_folder, num_workers=2)
+    val = dali_loader(class_folder, specs=EVAL, train=False, num_workers=0)
+    with train, val:
+        for batch in train:
+            assert len(batch.index) == 5
+            seen = torch.cat([each.index for each in val])
+            assert seen.tolist() == list(range(len(open_source(class_folder))))
+
+
+def test_batches_are_the_callers_own(class_folder: Path) -> None:
+    """And the last one of an evaluation is partial."""
+    with dali_loader(class_folder, specs=EVAL, train=False) as loader:
+        assert len(loader) == 5
+        kept = list(loader)
+    assert [len(batch.index) for batch in kept] == [5, 5, 5, 5, 3]
+    options = options_for(open_source(class_folder), specs=EVAL, seed=0)
+    expected = by_torchvision(options, requests(23, 5, epoch=0))
+    for batch, result in zip(kept, expected, strict=True):
+        assert torch.equal(batch.views[0], result.views[0])
+
+
+def test_without_dali_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("dali_engine", "dali_pipeline"):
+        monkeypatch.delitem(sys.modules, f"swiftsiam.pipeline.engines.{module}", raising=False)
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
+    with pytest.raises(UserError, match="pip install nvidia-dali-cuda130"):
+        importlib.import_module("swiftsiam.pipeline.engines.dali_engine")

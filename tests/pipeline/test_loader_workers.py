@@ -1,0 +1,110 @@
+"""Worker processes: their death is noticed, nothing is left behind, two loaders run at once."""
+
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import psutil
+import pytest
+import torch
+from swiftsiam.pipeline.loader import Loader
+
+MakeLoader = Callable[..., Loader]
+Workers = Callable[[], list[psutil.Process]]
+
+
+@pytest.mark.usefixtures("process_engine")
+@pytest.mark.timeout(90)
+@pytest.mark.parametrize("pause_s", [0.0, 1.0], ids=["at work", "with batches under way"])
+def test_a_killed_worker_ends_the_iteration(
+    make_loader: MakeLoader, workers: Workers, pause_s: float
+) -> None:
+    loader = make_loader(num_workers=2)
+    list(loader)  # and the workers go on, into the next epoch
+    time.sleep(pause_s)
+    os.kill(workers()[0].pid, signal.SIGKILL)
+    start = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"worker .*exited unexpectedly"):
+        list(itertools.chain.from_iterable([loader] * 10))  # what was made ahead may still come
+    assert time.monotonic() - start < 30
+    assert not workers()
+    assert len(list(loader)) > 0  # it can be used again
+
+
+@pytest.mark.timeout(90)
+def test_an_error_in_a_worker_is_raised_here(make_loader: MakeLoader, workers: Workers) -> None:
+    loader = make_loader(source=Unreadable(), num_workers=1)
+    with pytest.raises(ZeroDivisionError, match="told to fail"):
+        list(loader)
+    assert not workers()
+
+
+class Unreadable:
+    """A source with a bug."""
+
+    classes = ("a",)
+    labels = torch.zeros(8, dtype=torch.int64).numpy()
+
+    def __len__(self) -> int:
+        return 8
+
+    def key(self, index: int) -> str:
+        return str(index)
+
+    def read(self, index: int) -> bytes:
+        raise ZeroDivisionError("told to fail")
+
+
+@pytest.mark.usefixtures("process_engine")
+@pytest.mark.timeout(90)
+def test_closing_leaves_no_process_and_may_be_repeated(
+    make_loader: MakeLoader, workers: Workers
+) -> None:
+    loader = make_loader(num_workers=2)
+    loader.close()  # before anything was started
+    batches = iter(loader)
+    next(batches)
+    assert len(workers()) == 2
+    loader.close()
+    loader.close()
+    assert not workers()
+    with make_loader(num_workers=1) as other:
+        list(other)
+        assert len(workers()) == 1
+    assert not workers()
+
+
+@pytest.mark.timeout(90)
+def test_an_early_break_leaves_no_process(make_loader: MakeLoader, workers: Workers) -> None:
+    for _ in make_loader(num_workers=1):
+        break
+    assert not workers()
+
+
+@pytest.mark.timeout(90)
+def test_training_and_validation_at_once(make_loader: MakeLoader) -> None:
+    expected_train = list(make_loader())
+    expected_val = list(make_loader(train=False))
+    train, val = make_loader(num_workers=1), make_loader(train=False, num_workers=1)
+    seen_train, seen_val = [], []
+    for batch in train:
+        seen_train.append(batch)
+        seen_val += list(val) if len(seen_train) == 2 else []
+    for seen, expected in ((seen_train, expected_train), (seen_val, expected_val)):
+        assert len(seen) == len(expected)
+        for one, other in zip(seen, expected, strict=True):
+            assert all(map(torch.equal, one.views, other.views))
+
+
+def test_importing_the_pipeline_imports_no_engine() -> None:
+    program = (
+        "import sys, swiftsiam.pipeline.loader\n"
+        "heavy = {'nvidia.dali', 'ffcv', 'swiftsiam.model', 'swiftsiam.train'}\n"
+        "sys.exit(' '.join(heavy & set(sys.modules)) or 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
