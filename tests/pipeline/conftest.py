@@ -1,5 +1,7 @@
 """Engines, and loaders over them, for the tests of the contract."""
 
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -7,6 +9,7 @@ import numpy as np
 import psutil
 import pytest
 import torch
+from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
 from swiftsiam.pipeline.contract import Batch
 from swiftsiam.pipeline.loader import Loader, build_loader
@@ -100,3 +103,24 @@ def workers() -> Callable[[], list[psutil.Process]]:
         return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
 
     return workers
+
+
+@pytest.fixture(scope="session")
+def betons(
+    tmp_path_factory: pytest.TempPathFactory, draw_picture: Callable[[int, int, int], np.ndarray]
+) -> dict[str, Path]:
+    """Betons of `write_betons.py` by name, and `pictures`: the folder of 12 PNGs they hold."""
+    folder = tmp_path_factory.mktemp("betons")
+    pictures = [draw_picture(seed, 40 + 3 * seed, 70 - 2 * seed) for seed in range(12)]
+    np.savez(folder / "pictures.npz", *pictures)
+    (folder / "pictures").mkdir()
+    for number, pixels in enumerate(pictures):
+        Image.fromarray(pixels).save(folder / "pictures" / f"{number:02}.png")
+    script = Path(__file__).with_name("write_betons.py")
+    subprocess.run(
+        [sys.executable, script, folder / "pictures.npz", folder],
+        check=True,
+        capture_output=True,
+        timeout=200,
+    )
+    return {path.stem: path for path in folder.glob("*.beton")} | {"pictures": folder / "pictures"}

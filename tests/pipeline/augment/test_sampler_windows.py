@@ -57,7 +57,7 @@ def test_evaluation_windows_lie_inside_any_picture(
     _assert_possible(params, (height, width), size)
 
 
-@pytest.mark.parametrize("sizes", [(224, 256), (32, 32), (32, 37), (31, 40)])
+@pytest.mark.parametrize("sizes", [(224, 256), (32, 32), (32, 35), (31, 40)])
 @pytest.mark.parametrize(
     "shape", [(375, 500), (500, 375), (33, 47), (256, 256), (1, 1), (7, 3), (300, 1000), (499, 500)]
 )

@@ -116,7 +116,7 @@ def test_a_complete_set_is_reused_at_once(demo):
     before = {p: p.stat().st_mtime_ns for p in demo.train.glob("*/*")}
     start = time.perf_counter()
     again = demo_images.generate(demo.train.parent, num_images=NUM_IMAGES, num_workers=2)
-    assert time.perf_counter() - start < 1
+    assert time.perf_counter() - start < 5  # 0.1 s, but the machine may be busy
     assert again.num_drawn == 0
     assert before == {p: p.stat().st_mtime_ns for p in demo.train.glob("*/*")}
 

@@ -1,4 +1,4 @@
-"""What the kernel reads and writes, what it refuses, and that its calls do not disturb each other."""
+"""What the kernel reads, writes and refuses, and that its calls do not disturb each other."""
 
 import pickle
 import threading

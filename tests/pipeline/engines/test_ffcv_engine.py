@@ -1,0 +1,389 @@
+"""The ffcv engine: the same views as everyone's, from betons and folders, on threads that end.
+
+What holds for every engine is tested in `test_loader*.py`.
+"""
+
+import io
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from swiftsiam.pipeline.augment.cpu import ViewKernel, as_pixels
+from swiftsiam.pipeline.augment.sampler import PARAMS, draw_view, pack_spec
+from swiftsiam.pipeline.augment.spec import AugmentConfig, AugmentSpec, build_train_specs
+from swiftsiam.pipeline.contract import EngineOptions, Request, Result
+from swiftsiam.pipeline.decode import decode_rgb
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.sources import Source, open_source
+
+pytestmark = [pytest.mark.ffcv, pytest.mark.timeout(120)]
+
+SIZE = 24
+SPECS = build_train_specs(AugmentConfig(size=SIZE))
+UNIT = 1 / (255 * 0.226)
+"""One of 255, normalised."""
+
+Stream = Callable[..., list[Result]]
+
+
+@pytest.fixture
+def stream() -> Iterator[Stream]:
+    """(source, requested indices…, **options) → the results of one engine, closed at the end."""
+    from swiftsiam.pipeline.engines import ffcv_engine
+
+    engines = []
+
+    def stream(
+        source: Source, *batches: list[int], epoch: int = 0, **options: object
+    ) -> list[Result]:
+        defaults = {
+            "source": source,
+            "specs": SPECS,
+            "seed": 3,
+            "batch_size": max(map(len, batches)),
+            "dtype": torch.float32,
+            "device": torch.device("cpu"),
+            "num_workers": 0,
+            "max_bad_samples": None,
+        }
+        engines.append(ffcv_engine.build(EngineOptions(**(defaults | options))))
+        requests = [Request(epoch, np.array(indices, np.int64)) for indices in batches]
+        return list(engines[-1].stream(iter(requests)))
+
+    yield stream
+    for engine in engines:
+        engine.close()
+
+
+def make_views(
+    images: dict[int, np.ndarray],
+    specs: tuple[AugmentSpec, ...] = SPECS,
+    dtype: torch.dtype = torch.float32,
+) -> list[torch.Tensor]:
+    """The views of {index: picture} at epoch 0 with seed 3, by the kernel alone."""
+    views = []
+    for number, spec in enumerate(specs):
+        shape = (len(images), spec.size, spec.size, 3)
+        view = torch.empty(shape, dtype=dtype).permute(0, 3, 1, 2)
+        params = np.zeros(len(images), PARAMS)
+        for row, (index, image) in enumerate(images.items()):
+            place = (np.uint64(3), np.uint64(0), np.int64(index), np.uint64(number))
+            draw_view(pack_spec(spec)[0], *place, *image.shape[:2], params[row])
+            ViewKernel(spec)(image, params, row, as_pixels(view))
+        views.append(view)
+    return views
+
+
+def decode_all(source: Source, indices: range | None = None) -> dict[int, np.ndarray]:
+    return {i: decode_rgb(source.read(i)) for i in (indices or range(len(source)))}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("name", ["raw", "shuffled"])
+def test_raw_betons_give_the_kernels_views_bit_by_bit(
+    betons: dict[str, Path], stream: Stream, name: str, dtype: torch.dtype
+) -> None:
+    source = open_source(betons[name])
+    (result,) = stream(source, list(range(12)), dtype=dtype)
+    assert result.index.tolist() == list(range(12))
+    for view, expected in zip(
+        result.views, make_views(decode_all(source), dtype=dtype), strict=True
+    ):
+        assert view.dtype == dtype
+        assert view.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(view, expected)
+
+
+@pytest.mark.parametrize("name", ["jpg", "mixed"])
+def test_jpegs_are_decoded_as_torchvision_does(
+    betons: dict[str, Path], stream: Stream, name: str
+) -> None:
+    source = open_source(betons[name])
+    (result,) = stream(source, list(range(12)))
+    for view, expected in zip(result.views, make_views(decode_all(source)), strict=True):
+        assert (view - expected).abs().mean() < 0.1 * UNIT
+
+
+def test_views_of_several_sizes_and_a_single_one(betons: dict[str, Path], stream: Stream) -> None:
+    source = open_source(betons["raw"])
+    small = build_train_specs(AugmentConfig(size=16))[0]
+    for specs in ((small,), (*SPECS, small, small)):
+        (result,) = stream(source, [4, 9], specs=specs)
+        expected = make_views({4: decode_rgb(source.read(4)), 9: decode_rgb(source.read(9))}, specs)
+        assert all(map(torch.equal, result.views, expected))
+
+
+@pytest.mark.parametrize("kind", ["folder", "jpg", "raw"])
+def test_same_batches_as_the_torchvision_engine(
+    betons: dict[str, Path], class_folder: Path, kind: str
+) -> None:
+    source = open_source(class_folder if kind == "folder" else betons[kind])
+    settings = {"source": source, "specs": SPECS, "global_batch_size": 5, "train": True, "seed": 1}
+    with (
+        build_loader(engine="ffcv", num_workers=2, **settings) as ours,
+        build_loader(engine="torchvision", **settings) as theirs,
+    ):
+        for _ in range(2):
+            for mine, other in zip(ours, theirs, strict=True):
+                assert torch.equal(mine.index, other.index)
+                assert torch.equal(mine.label, other.label)
+                for view, expected in zip(mine.views, other.views, strict=True):
+                    assert (view - expected).abs().mean() < 0.1 * UNIT
+
+
+def test_number_of_threads_changes_no_bit(betons: dict[str, Path], stream: Stream) -> None:
+    source = open_source(betons["mixed"])
+    batches = [[5, 1, 7, 3], [2, 2, -1, 0], [11, 10, 9, 8]]
+    alone = stream(source, *batches)
+    for num_workers in (1, 2, 5):
+        for mine, expected in zip(
+            stream(source, *batches, num_workers=num_workers), alone, strict=True
+        ):
+            assert mine.index.tolist() == expected.index.tolist()
+            assert all(map(torch.equal, mine.views, expected.views))
+
+
+def test_oracle(betons: dict[str, Path], stream: Stream) -> None:
+    source = open_source(betons["mixed"])
+    (kernel,) = stream(source, [3, -1, 4])
+    (oracle,) = stream(source, [3, -1, 4], ops="oracle", num_workers=1)
+    for view, expected in zip(kernel.views, oracle.views, strict=True):
+        assert (view - expected).abs().mean() < 0.3 * UNIT
+    assert not oracle.views[0][1].any()
+
+
+class Listed:
+    """Files in memory."""
+
+    classes = ()
+
+    def __init__(self, *files: bytes) -> None:
+        self._files = files
+        self.labels = np.full(len(files), -1, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int) -> bytes:
+        return self._files[index]
+
+    def key(self, index: int) -> str:
+        return f"file {index}"
+
+
+def encode_cmyk(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).convert("CMYK").save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_every_kind_of_file_as_decode_rgb_has_it(
+    stream: Stream, encode: Callable[..., bytes], draw_picture: Callable[..., np.ndarray]
+) -> None:
+    picture = draw_picture(0, 60, 80)
+    gray = Image.fromarray(picture).convert("L")
+    jpeg = encode(picture, quality=95)
+    source = Listed(
+        encode(gray),
+        encode(picture, progressive=True),
+        encode(picture, subsampling="4:4:4"),
+        encode(picture, subsampling="4:2:2", restart_marker_blocks=2),
+        encode_cmyk(picture),
+        encode(picture, "PNG"),
+        encode((np.asarray(gray).astype(np.uint16) << 8) + 3, "PNG"),
+        encode(picture[:1, :1]),
+        encode(np.tile(picture[:8, :8], (1, 300, 1))),
+        jpeg[:-2],  # without its end
+        jpeg[:-2] + b"junk" * 9 + jpeg[-2:],
+    )
+    (result,) = stream(source, list(range(len(source))))
+    expected = {}
+    for index in range(len(source)):
+        try:
+            expected[index] = decode_rgb(source.read(index))
+        except UserError as error:
+            assert result.index[index] == -1
+            assert [bad.reason for bad in result.bad if bad.index == index] == [str(error)]
+    assert len(expected) >= 9
+    rows = list(expected)
+    for view, right in zip(result.views, make_views(expected), strict=True):
+        assert (view[rows] - right).abs().amax(dim=(1, 2, 3)).max() < UNIT
+
+
+@pytest.mark.parametrize("num_workers", [0, 2])
+def test_what_cannot_be_decoded_is_named(
+    stream: Stream,
+    encode: Callable[..., bytes],
+    draw_picture: Callable[..., np.ndarray],
+    num_workers: int,
+) -> None:
+    good = encode(draw_picture(1, 40, 40))
+    bomb = bytearray(good)
+    start = good.index(b"\xff\xc0")
+    bomb[start + 5 : start + 9] = b"\xff\xff\xff\xff"
+    source = Listed(good, good[: len(good) // 2], b"", b"junk", bytes(bomb), good)
+    everything = list(range(6))
+    (left_out,) = stream(source, everything, num_workers=num_workers)
+    assert left_out.index.tolist() == [0, -1, -1, -1, -1, 5]
+    assert [bad.index for bad in left_out.bad] == [1, 2, 3, 4]
+    assert "65535x65535 is over the limit" in left_out.bad[-1].reason
+    assert not any(view[1:5].any() for view in left_out.views)
+    (replaced,) = stream(source, everything, num_workers=num_workers, max_bad_samples=4)
+    assert replaced.index.tolist() == [0, 5, 5, 5, 5, 5]
+    assert torch.equal(replaced.views[0][1], replaced.views[0][5])
+
+
+def test_a_corrupt_jpeg_in_a_beton_is_named(
+    betons: dict[str, Path], tmp_path: Path, stream: Stream
+) -> None:
+    source = open_source(betons["jpg"])
+    data = bytearray(betons["jpg"].read_bytes())
+    start = int(source.images["data_ptr"][7])
+    data[start + 700 : start + int(source.sizes[7])] = bytes(int(source.sizes[7]) - 700)
+    path = tmp_path / "corrupt.beton"
+    path.write_bytes(data)
+    (result,) = stream(open_source(path), list(range(12)))
+    outcome = [(bad.index, bad.key) for bad in result.bad]
+    try:
+        decode_rgb(open_source(path).read(7))
+        assert outcome == []
+    except UserError:
+        assert outcome == [(7, "corrupt.beton:7")]
+
+
+def test_large_pictures_make_the_workspace_grow(
+    stream: Stream,
+    encode: Callable[..., bytes],
+    draw_picture: Callable[..., np.ndarray],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from swiftsiam.pipeline.engines import ffcv_rows
+
+    pictures = {index: draw_picture(index, 900 - index, 1300 + index) for index in range(3)}
+    source = Listed(*(encode(picture) for picture in pictures.values()))
+    expected = make_views(decode_all(source))
+    (result,) = stream(source, [0, 1, 2])
+    assert all(
+        (a - b).abs().mean() < 0.1 * UNIT for a, b in zip(result.views, expected, strict=True)
+    )
+    # Over the limit they are decoded by Python, and no thread keeps memory for them.
+    monkeypatch.setattr(ffcv_rows, "_LARGEST_PIXELS", 2**20)
+    (result,) = stream(source, [0, 1, 2])
+    assert all(map(torch.equal, result.views, expected))
+
+
+def our_threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if "swiftsiam-ffcv" in thread.name]
+
+
+class Broken(Listed):
+    def read(self, index: int) -> bytes:
+        raise ZeroDivisionError("a bug in a source")
+
+
+@pytest.mark.parametrize("num_workers", [0, 1, 3])
+def test_an_exception_in_a_thread_reaches_the_caller(stream: Stream, num_workers: int) -> None:
+    with pytest.raises(ZeroDivisionError, match="a bug in a source"):
+        stream(Broken(b"", b""), [0, 1], [1, 0], num_workers=num_workers)
+
+
+def test_an_exception_of_the_requests_reaches_the_caller(betons: dict[str, Path]) -> None:
+    from swiftsiam.pipeline.engines import ffcv_engine
+
+    def requests() -> Iterator[Request]:
+        yield Request(0, np.array([1, 2]))
+        raise ZeroDivisionError("a bug in the order")
+
+    options = EngineOptions(
+        source=open_source(betons["raw"]),
+        specs=SPECS,
+        seed=0,
+        batch_size=2,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        num_workers=2,
+        max_bad_samples=None,
+    )
+    engine = ffcv_engine.build(options)
+    with pytest.raises(ZeroDivisionError, match="a bug in the order"):
+        list(engine.stream(requests()))
+    engine.close()
+
+
+def test_no_thread_outlives_its_loader(betons: dict[str, Path]) -> None:
+    loader = build_loader(
+        source=open_source(betons["raw"]),
+        specs=SPECS,
+        global_batch_size=4,
+        train=True,
+        engine="ffcv",
+        num_workers=3,
+    )
+    for _ in loader:
+        assert len(our_threads()) == 3
+        break
+    assert our_threads() == []
+    next(iter(loader))
+    del loader  # never closed
+    assert our_threads() == []
+
+
+def test_batches_are_the_callers_own(betons: dict[str, Path], stream: Stream) -> None:
+    source = open_source(betons["raw"])
+    batches = [[number % 12, (number + 5) % 12] for number in range(30)]
+    kept = stream(source, *batches, num_workers=2)
+    for result, indices in zip(kept, batches, strict=True):
+        (again,) = stream(source, indices)
+        assert all(map(torch.equal, result.views, again.views))
+
+
+def test_memory_comes_back_only_when_nobody_sees_it() -> None:
+    from swiftsiam.pipeline.engines.ffcv_memory import BatchMemory
+
+    memory = BatchMemory(num_kept=1, is_pinned=False)
+    first = memory.empty(2, 8, torch.bfloat16)
+    address, alias = first.data_ptr(), first[1]
+    del first
+    assert memory.empty(2, 8, torch.bfloat16).data_ptr() != address
+    del alias
+    assert memory.empty(2, 8, torch.bfloat16).data_ptr() == address
+    memory.close()
+
+
+def test_a_beton_written_anew_is_refused(
+    betons: dict[str, Path], tmp_path: Path, stream: Stream
+) -> None:
+    path = tmp_path / "changing.beton"
+    path.write_bytes(betons["raw"].read_bytes())
+    source = open_source(path)
+    path.unlink()
+    path.write_bytes(betons["mixed"].read_bytes())
+    with pytest.raises(UserError, match="has changed since it was opened"):
+        stream(source, [0])
+
+
+def test_threads_of_torch_and_numba_stay_as_they_were(
+    betons: dict[str, Path], stream: Stream
+) -> None:
+    import numba
+
+    before = torch.get_num_threads(), numba.get_num_threads()
+    stream(open_source(betons["raw"]), [0], num_workers=1)
+    assert (torch.get_num_threads(), numba.get_num_threads()) == before
+
+
+def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
+    from swiftsiam.pipeline.engines import turbojpeg
+
+    turbojpeg.load_library.cache_clear()
+    monkeypatch.setenv("TURBOJPEG_LIBRARY", "/nowhere/libturbojpeg.so")
+    with pytest.raises(UserError, match=r"/nowhere.*apt-get install -y libturbojpeg0"):
+        turbojpeg.load_library()
+    assert not turbojpeg.is_installed()
+    monkeypatch.delenv("TURBOJPEG_LIBRARY")
+    turbojpeg.load_library()
