@@ -25,9 +25,9 @@ _BLUE = tl.constexpr(packing.LUMA[2])
 @triton.jit
 def _load_pixels(at):
     """Red, green and blue in [0, 1] from addresses of red bytes."""
-    red = tl.load(at).to(tl.float32) / 255.0
-    green = tl.load(at + 1).to(tl.float32) / 255.0
-    blue = tl.load(at + 2).to(tl.float32) / 255.0
+    red = tl.load(at).to(tl.float32) * (1.0 / 255.0)
+    green = tl.load(at + 1).to(tl.float32) * (1.0 / 255.0)
+    blue = tl.load(at + 2).to(tl.float32) * (1.0 / 255.0)
     return red, green, blue
 
 
@@ -109,10 +109,24 @@ def _blur_weights(sigma, TILE: tl.constexpr, REACH: tl.constexpr):
 
 
 @triton.jit
+def _dot(left, right):
+    """A product of float32 matrices of values from 0 to 1, right to 1e-6.
+
+    Each is the sum of two in float16; the product of the two remainders is negligible. (Triton's
+    own "tf32x3" needs twice the registers for its operands, and spills here.)
+    """
+    left_high, right_high = left.to(tl.float16), right.to(tl.float16)
+    left_low = (left - left_high.to(tl.float32)).to(tl.float16)
+    right_low = (right - right_high.to(tl.float32)).to(tl.float16)
+    total = tl.dot(left_low, right_high)
+    total = tl.dot(left_high, right_low, total)
+    return tl.dot(left_high, right_high, total)
+
+
+@triton.jit
 def _blur(plane, weights):
-    """Along y and x, as products with a symmetric band. TF32 three times over is float32."""
-    rows = tl.dot(weights, plane, input_precision="tf32x3")
-    return tl.dot(rows, weights, input_precision="tf32x3")
+    """Along y, then along x: products with a symmetric band."""
+    return _dot(_dot(weights, plane), weights)
 
 
 @triton.jit

@@ -45,7 +45,7 @@ def make_views(
 
 @cache
 def _runs_triton(device: torch.device) -> bool:
-    """Whether Triton is installed and serves this device, whose tensor cores must know TF32."""
+    """Whether Triton is installed and serves this device: NVIDIA, from Ampere on."""
     return (
         device.type == "cuda"
         and torch.version.cuda is not None

@@ -20,6 +20,7 @@ from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import build_loader
 from swiftsiam.pipeline.sources import Source, open_source
+from swiftsiam.pipeline.sources.beton_format import ALLOCATION, HEADER
 
 pytestmark = [pytest.mark.ffcv, pytest.mark.timeout(120)]
 
@@ -109,13 +110,13 @@ def test_jpegs_are_decoded_as_torchvision_does(
         assert (view - expected).abs().mean() < 0.1 * UNIT
 
 
-def test_views_of_several_sizes_and_a_single_one(betons: dict[str, Path], stream: Stream) -> None:
+def test_views_of_several_sizes(betons: dict[str, Path], stream: Stream) -> None:
     source = open_source(betons["raw"])
     small = build_train_specs(AugmentConfig(size=16))[0]
-    for specs in ((small,), (*SPECS, small, small)):
-        (result,) = stream(source, [4, 9], specs=specs)
-        expected = make_views({4: decode_rgb(source.read(4)), 9: decode_rgb(source.read(9))}, specs)
-        assert all(map(torch.equal, result.views, expected))
+    specs = (SPECS[0], small)
+    (result,) = stream(source, [4, 9], specs=specs)
+    expected = make_views({4: decode_rgb(source.read(4)), 9: decode_rgb(source.read(9))}, specs)
+    assert all(map(torch.equal, result.views, expected))
 
 
 @pytest.mark.parametrize("kind", ["folder", "jpg", "raw"])
@@ -202,13 +203,14 @@ def test_every_kind_of_file_as_decode_rgb_has_it(
         jpeg[:-2] + b"junk" * 9 + jpeg[-2:],
     )
     (result,) = stream(source, list(range(len(source))))
-    expected = {}
+    expected, reasons = {}, {}
     for index in range(len(source)):
         try:
             expected[index] = decode_rgb(source.read(index))
         except UserError as error:
-            assert result.index[index] == -1
-            assert [bad.reason for bad in result.bad if bad.index == index] == [str(error)]
+            reasons[index] = str(error)
+    assert {bad.index: bad.reason for bad in result.bad} == reasons
+    assert all(result.index[index] == -1 for index in reasons)
     assert len(expected) >= 9
     rows = list(expected)
     for view, right in zip(result.views, make_views(expected), strict=True):
@@ -238,22 +240,19 @@ def test_what_cannot_be_decoded_is_named(
     assert torch.equal(replaced.views[0][1], replaced.views[0][5])
 
 
-def test_a_corrupt_jpeg_in_a_beton_is_named(
+def test_a_truncated_jpeg_in_a_beton_is_named(
     betons: dict[str, Path], tmp_path: Path, stream: Stream
 ) -> None:
     source = open_source(betons["jpg"])
     data = bytearray(betons["jpg"].read_bytes())
-    start = int(source.images["data_ptr"][7])
-    data[start + 700 : start + int(source.sizes[7])] = bytes(int(source.sizes[7]) - 700)
-    path = tmp_path / "corrupt.beton"
+    table = int(np.frombuffer(data, HEADER, count=1)["alloc_table_ptr"][0])
+    allocations = np.frombuffer(data, ALLOCATION, offset=table)
+    allocations["size"][allocations["ptr"] == source.images["data_ptr"][7]] //= 2
+    path = tmp_path / "truncated.beton"
     path.write_bytes(data)
     (result,) = stream(open_source(path), list(range(12)))
-    outcome = [(bad.index, bad.key) for bad in result.bad]
-    try:
-        decode_rgb(open_source(path).read(7))
-        assert outcome == []
-    except UserError:
-        assert outcome == [(7, "corrupt.beton:7")]
+    assert [(bad.index, bad.key) for bad in result.bad] == [(7, "truncated.beton:7")]
+    assert result.index.tolist() == [*range(7), -1, *range(8, 12)]
 
 
 def test_large_pictures_make_the_workspace_grow(
@@ -349,7 +348,8 @@ def test_memory_comes_back_only_when_nobody_sees_it() -> None:
     first = memory.empty(2, 8, torch.bfloat16)
     address, alias = first.data_ptr(), first[1]
     del first
-    assert memory.empty(2, 8, torch.bfloat16).data_ptr() != address
+    other = memory.empty(2, 8, torch.bfloat16)
+    assert other.data_ptr() != address
     del alias
     assert memory.empty(2, 8, torch.bfloat16).data_ptr() == address
     memory.close()
