@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -149,7 +150,7 @@ def make_pillow_pixels(source: Source, spec: AugmentSpec, indices: np.ndarray) -
         top, left = int(params["top"]), int(params["left"])
         box = (left, top, left + int(params["width"]), top + int(params["height"]))
         resized = (int(params["resized_width"]), int(params["resized_height"]))
-        view = Image.fromarray(image).crop(box).resize(resized, Image.Resampling.BILINEAR)
+        view: Any = Image.fromarray(image).crop(box).resize(resized, Image.Resampling.BILINEAR)
         view = PF.crop(
             view, int(params["offset_top"]), int(params["offset_left"]), spec.size, spec.size
         )

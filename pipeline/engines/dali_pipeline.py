@@ -110,7 +110,7 @@ class DaliPipeline:
                 self._waiting, self._under_way = self._under_way, deque()
                 self._pipeline = None
                 piece = self._waiting.popleft()
-                piece.error = error
+                piece.error = error.with_traceback(None)  # whose frames hold the pipeline
                 yield piece
                 continue
             piece = self._under_way.popleft()
@@ -141,7 +141,11 @@ class DaliPipeline:
             raise StopIteration
         piece = self._waiting.popleft()
         self._under_way.append(piece)
-        encoded = [np.frombuffer(sample.plain.data, np.uint8) for sample in piece.encoded]
+        encoded = [
+            np.frombuffer(sample.plain.data, np.uint8)
+            for sample in piece.encoded
+            if sample.plain is not None
+        ]
         if not piece.encoded:
             return [_PLACEHOLDER], *([place] for place in _PLACEHOLDER_PLACES * self._num_crops)
         rows = [sample.row for sample in piece.encoded]

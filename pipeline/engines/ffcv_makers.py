@@ -61,7 +61,7 @@ def open_batch(options: EngineOptions, memory: BatchMemory, request: Request) ->
         pixels=tuple(map(as_pixels, views)),
     )
     for number in np.flatnonzero(request.indices < 0):
-        batch.leave_empty(number)
+        batch.leave_empty(int(number))
     return batch
 
 
@@ -111,7 +111,7 @@ class KernelMaker:
             return
         image = decode_or_next(self._options, batch, number)
         if image is None:
-            batch.leave_empty(number)
+            batch.leave_empty(int(number))
             return
         row["address"], row["is_raw"], row["status"] = image.ctypes.data, 1, WAITING
         row["height"], row["width"] = image.shape[:2]
@@ -135,7 +135,7 @@ class OracleMaker:
                 continue
             image = decode_or_next(self._options, batch, number)
             if image is None:
-                batch.leave_empty(number)
+                batch.leave_empty(int(number))
                 continue
             for view, make in enumerate(self._makers):
                 draw_view(

@@ -146,7 +146,7 @@ def _make_row(row, number, seed, epoch, specs, params, constants, augment, views
         if status != WAITING:
             return status
         address = work.pixels.ctypes.data
-    image = carray(_as_pointer(address), (row.height, row.width, 3))
+    image = carray(_as_pointer(address), (row.height, row.width, 3))  # pyright: ignore
     for view in range(len(views)):
         draw_view(
             specs[view],
@@ -169,6 +169,7 @@ def _digest() -> str:
     """Of the sources that are compiled into `make_rows`: see `augment.cpu.compiling`."""
     digest = hashlib.sha256()
     for module in (philox, sampler, turbojpeg):
+        assert module.__file__ is not None
         digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()
 

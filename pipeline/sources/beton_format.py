@@ -120,7 +120,8 @@ def _view(data: np.ndarray, dtype: np.dtype, *, start: int, count: int, what: st
 
 def _names(encoded: np.ndarray) -> list[str]:
     try:
-        names = [bytes(name).split(b"\0")[0].decode("ascii") for name in encoded]
+        # All sixteen bytes must be ASCII for FFCV, also those behind the end.
+        names = [bytes(name).decode("ascii").split("\0")[0] for name in encoded]
     except UnicodeDecodeError:
         raise _Damaged("a field's name is not ASCII") from None
     if len(set(names)) != len(names) or "" in names:

@@ -152,7 +152,7 @@ def test_memory_does_not_grow_over_epochs(
     import numpy as np
     import psutil
 
-    source = open_source(fill_folder(tmp_path, {"a": 120}))
+    source = open_source(fill_folder(tmp_path, {"a": 48}))
     loader = make_loader(source=source, global_batch_size=8)
     resident = []
     for _ in range(33):

@@ -1,5 +1,8 @@
 """A true Gaussian blur, edges replicated: weights Q16, pixels Q8, one column at a time."""
 
+# numba's decorators change signatures in ways that no checker sees.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 import math
 
 from .compiling import inlined, kernel

@@ -5,6 +5,9 @@ in HSV. 32 pixels at a time stay in registers through all operations; two sweeps
 contrast must know the mean over the picture as the operations before it leave it.
 """
 
+# numba's decorators change signatures in ways that no checker sees.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 import numpy as np
 
 from ..sampler import CONTRAST, HUE, SATURATION

@@ -1,5 +1,8 @@
 """How the kernel's functions are compiled."""
 
+# numba's decorators change signatures in ways that no checker sees.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 import hashlib
 from pathlib import Path
 

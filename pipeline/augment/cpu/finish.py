@@ -1,5 +1,8 @@
 """The end of a view: blur, transposition to pixels, normalisation, and the dtype of the output."""
 
+# numba's decorators change signatures in ways that no checker sees.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 from .blur import blur_columns, prepare_blur
 from .compiling import kernel
 from .tiles import BLOCK, OUT_ROWS, write_tile

@@ -6,6 +6,9 @@ rows of the view at a time; these are transposed to [x][channel][y], where filte
 contiguous as well.
 """
 
+# numba's decorators change signatures in ways that no checker sees.
+# pyright: reportCallIssue=false, reportGeneralTypeIssues=false
+
 from .compiling import inlined, kernel
 from .tiles import BLOCK, STRIP_ROWS, turn_strip
 from .vectors import (

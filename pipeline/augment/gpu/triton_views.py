@@ -33,7 +33,7 @@ MEAN_OPTIONS = {"BLOCK": 2048, "num_warps": 8, "enable_fp_fusion": True}
 
 def view_options(reach: int) -> dict[str, int]:
     """How the second kernel is compiled for blurs that look `reach` px to each side."""
-    return {"TILE": TILE, "REACH": reach, "num_warps": 4, "enable_fp_fusion": True}
+    return {"TILE": TILE, "REACH": reach, "num_warps": 4 if reach else 8, "enable_fp_fusion": True}
 
 
 def triton_views(
@@ -57,6 +57,6 @@ def triton_views(
         mean_luma_kernel[(count,)](crops, packed, means, size * size, **MEAN_OPTIONS)
         view_kernel[(count * tiles_per_view,)](
             crops, packed, means, views, size, tiles_per_view, *scales, *biases,
-            **view_options(reach),
+            **view_options(reach),  # pyright: ignore[reportArgumentType]
         )  # fmt: skip
     return views

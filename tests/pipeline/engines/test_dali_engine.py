@@ -280,9 +280,12 @@ def test_dali_failing_on_good_pictures_is_an_error(
     class_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than a run that quietly decodes without it."""
-    from swiftsiam.pipeline.engines import dali_samples
+    from swiftsiam.pipeline.engines import dali_plain, dali_samples
 
-    monkeypatch.setattr(dali_samples, "as_plain", lambda data: Plain(UNDECODABLE, 8, 8))
+    read = open_source(class_folder).read
+    tables = read(0).index(b"\xff\xc4")
+    undecodable = read(0)[: tables + 5] + b"\xff" * 16 + read(0)[tables + 21 :]
+    assert dali_plain.as_plain(undecodable)
     monkeypatch.setattr(dali_samples, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
 
     class JunkSource:
@@ -293,7 +296,7 @@ def test_dali_failing_on_good_pictures_is_an_error(
             return 99
 
         def read(self, index: int) -> bytes:
-            return b"junk" * 50
+            return undecodable
 
         def key(self, index: int) -> str:
             return str(index)
