@@ -17,6 +17,8 @@ Compiled for sm_90: 236 registers in (2) with nothing spilled and 48 KiB of shar
 two programs share a multiprocessor; 61 registers in (1).
 """
 
+from typing import Any
+
 import torch
 import triton
 
@@ -31,7 +33,7 @@ MEAN_OPTIONS = {"BLOCK": 2048, "num_warps": 8, "enable_fp_fusion": True}
 """How the first kernel is compiled."""
 
 
-def view_options(reach: int) -> dict[str, int]:
+def view_options(reach: int) -> dict[str, Any]:
     """How the second kernel is compiled for blurs that look `reach` px to each side."""
     return {"TILE": TILE, "REACH": reach, "num_warps": 4 if reach else 8, "enable_fp_fusion": True}
 
@@ -56,7 +58,7 @@ def triton_views(
     with torch.cuda.device_of(crops):
         mean_luma_kernel[(count,)](crops, packed, means, size * size, **MEAN_OPTIONS)
         view_kernel[(count * tiles_per_view,)](
-            crops, packed, means, views, size, tiles_per_view, *scales, *biases,
-            **view_options(reach),  # pyright: ignore[reportArgumentType]
+            crops, packed, means, views, size, tiles_per_view, *scales, *biases,  # pyright: ignore
+            **view_options(reach),
         )  # fmt: skip
     return views
