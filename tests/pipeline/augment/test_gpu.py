@@ -1,13 +1,7 @@
-"""The GPU kernel, in plain torch and in Triton, against the float64 oracle."""
+"""Views by plain torch, and on a GPU by Triton, against the float64 oracle."""
 
 import itertools
-import os
-import re
-import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -235,134 +229,6 @@ def test_torch_views_are_one_graph(make_crops: MakeCrops) -> None:
     compiled = torch.compile(torch_views, backend="eager", fullgraph=True)
     views = compiled(crops, packed, spec=spec, dtype=torch.float32)
     assert torch.equal(views, torch_views(crops, packed, spec=spec, dtype=torch.float32))
-
-
-INTERPRETED = """
-    import numpy as np, torch
-    from swiftsiam.pipeline.augment.gpu import pack_params, torch_views
-    from swiftsiam.pipeline.augment.gpu.triton_views import triton_views
-    from swiftsiam.pipeline.augment.sampler import draw_views, pack_spec
-    from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-
-    torch.use_deterministic_algorithms(True)  # fills what `empty` returns with NaN
-    # Blurred views of 60 px are four tiles, others one; those of 70 px without blur are four.
-    for preset, size, count in (("imagenet", 60, 6), ("cifar", 70, 3)):
-        config = AugmentConfig(preset=preset, size=size, jitter_prob=0.6, grayscale_prob=0.5)
-        spec, _ = build_train_specs(config)
-        sides = np.full(count, size)
-        places = dict(seed=9, epoch=0, view=0, indices=np.arange(count))
-        params = draw_views(pack_spec(spec), **places, heights=sides, widths=sides)
-        for name in ("jitter", "grayscale", "flip"):
-            assert {0, 1} == set(params[name]), name
-        assert (params["blur_sigma"] > 0).any() == (preset == "imagenet")
-        packed = pack_params(params)
-        crops = torch.randint(0, 256, (count, size, size, 3), dtype=torch.uint8)
-        exact = torch_views(crops, packed, spec=spec, dtype=torch.float32)
-        views = triton_views(crops, packed, spec=spec, dtype=torch.float32)
-        torch.testing.assert_close(views, exact, rtol=0, atol=0.01 / 255)
-        assert views.is_contiguous(memory_format=torch.channels_last)
-        # Not bfloat16, which the interpreter truncates.
-        rounded = triton_views(crops, packed, spec=spec, dtype=torch.float16)
-        assert torch.equal(rounded, views.to(torch.float16))
-        print(255 * float((views - exact).abs().max()))
-"""
-
-
-def test_triton_interpreted() -> None:
-    pytest.importorskip("triton")
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERPRETED)],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    print(done.stdout)
-
-
-def compile_for_hopper(kernel, options: dict[str, int], pointers: dict[str, str], path: Path):
-    """The compiled kernel and its registers and spilled bytes a thread."""
-    triton = pytest.importorskip("triton")
-    from triton.backends.compiler import GPUTarget
-    from triton.compiler import ASTSource
-
-    constants = {name: value for name, value in options.items() if name.isupper()}
-    signature = {}
-    for name in kernel.arg_names:
-        kind = "fp32" if name.endswith(("scale", "bias")) else "i32"
-        signature[name] = "constexpr" if name in constants else pointers.get(name, kind)
-    aligned = {
-        (place,): [["tt.divisibility", 16]]
-        for place, name in enumerate(kernel.arg_names)
-        if name in pointers
-    }
-    compiled = triton.compile(
-        ASTSource(kernel, signature, constants, aligned),
-        target=GPUTarget("cuda", 90, 32),
-        options={name: value for name, value in options.items() if name not in constants},
-    )
-    binary = path / "kernel.cubin"
-    binary.write_bytes(compiled.asm["cubin"])
-    command = [triton.knobs.nvidia.cuobjdump.path, "-res-usage", str(binary)]
-    usage = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    registers, stack = (int(re.search(rf"{name}:(\d+)", usage)[1]) for name in ("REG", "STACK"))
-    print(kernel.__name__, registers, "registers", stack, "spilled", compiled.metadata.shared, "B")
-    return compiled, registers, stack
-
-
-def test_triton_compiles_for_hopper(tmp_path: Path) -> None:
-    pytest.importorskip("triton")
-    from swiftsiam.pipeline.augment.gpu import triton_kernels, triton_views
-
-    pointers = {"crops": "*u8", "packed": "*fp32", "means": "*fp32", "views": "*bf16"}
-    compiled, registers, stack = compile_for_hopper(
-        triton_kernels.view_kernel,
-        triton_views.view_options(blur_reach(build_spec(224))),
-        pointers,
-        tmp_path,
-    )
-    assert "wgmma.mma_async" in compiled.asm["ptx"]
-    assert "cvt.rn.bf16" in compiled.asm["ptx"]  # to nearest
-    # Two programs of 128 threads to a multiprocessor.
-    assert stack == 0
-    assert registers <= 255
-    assert compiled.metadata.shared <= 100 * 1024
-    _, registers, stack = compile_for_hopper(
-        triton_kernels.mean_luma_kernel, triton_views.MEAN_OPTIONS, pointers, tmp_path
-    )
-    assert stack == 0
-    assert registers <= 64  # four programs of 256 threads
-
-
-@pytest.mark.gpu
-def test_triton_is_what_runs_on_a_gpu(make_crops: MakeCrops) -> None:
-    from swiftsiam.pipeline.augment.gpu.triton_views import triton_views
-
-    count, size = 64, 224
-    spec, params = build_spec(size), draw_params(count, size)
-    crops = torch.from_numpy(np.resize(make_crops(8, size), (count, size, size, 3))).cuda()
-    packed = pack_params(params)
-    assert packed.is_pinned()
-    views = make_views(crops, packed, spec=spec, dtype=torch.float32)
-    packed = packed.cuda()
-    assert torch.equal(views, triton_views(crops, packed, spec=spec, dtype=torch.float32))
-    exact = torch_views(crops, packed, spec=spec, dtype=torch.float32)
-    torch.testing.assert_close(views, exact, rtol=0, atol=0.01 / 255)
-
-
-@pytest.mark.gpu
-@pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
-def test_no_synchronisation(make_crops: MakeCrops) -> None:
-    spec = build_spec(64)
-    crops = torch.from_numpy(make_crops(4, 64)).cuda()
-    packed = pack_params(draw_params(4, 64))
-    make_views(crops, packed, spec=spec, dtype=torch.bfloat16)  # compiled and loaded
-    torch.cuda.set_sync_debug_mode("error")
-    try:
-        make_views(crops, packed, spec=spec, dtype=torch.bfloat16)
-    finally:
-        torch.cuda.set_sync_debug_mode("default")
 
 
 def test_padding_of_the_packed_steps_is_neutral() -> None:
