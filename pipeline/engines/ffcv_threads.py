@@ -89,8 +89,8 @@ class Crew(Generic[BatchT]):
         """Finished batches, in the order of the requests."""
         make = None if self._threads else self._build_maker()
         while True:
-            while make is not None and not self._is_ready() and (taken := self._take()):
-                self._make(make, *taken)
+            while make is not None and not self._is_ready():
+                self._make_next(make)
             with self._changed:
                 self._changed.wait_for(self._is_ready)
                 if self._error is not None:
@@ -124,20 +124,26 @@ class Crew(Generic[BatchT]):
             if self._gives_way:
                 _lower_priority()
             make = self._build_maker()
-            while taken := self._take():
-                self._make(make, *taken)
+            while self._make_next(make):
+                pass
         except BaseException as error:
             with self._changed:
                 self._error = self._error or error
                 self._stopping = True
                 self._changed.notify_all()
 
-    def _make(self, make: MakeRows, task: _Task[BatchT], start: int, stop: int) -> None:
+    def _make_next(self, make: MakeRows) -> bool:
+        """Make one chunk; False at the end. A thread that waits for the next one holds no batch."""
+        taken = self._take()
+        if taken is None:
+            return False
+        task, start, stop = taken
         make(task.batch, start, stop)
         with self._changed:
             task.num_missing -= stop - start
             if task.num_missing == 0:
                 self._changed.notify_all()
+        return True
 
     def _take(self) -> tuple[_Task[BatchT], int, int] | None:
         """The next chunk that nobody has begun; None at the end."""

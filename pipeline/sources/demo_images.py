@@ -11,6 +11,7 @@ import json
 import multiprocessing
 import os
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -162,9 +163,23 @@ def _draw_all(directory: Path, indices: list[int], *, seed: int, num_workers: in
             draw(chunk)
         return
     context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(min(num_workers, len(chunks)), mp_context=context) as pool:
+    with ProcessPoolExecutor(
+        min(num_workers, len(chunks)), mp_context=context, initializer=_end_with_parent
+    ) as pool:
         for _ in pool.map(draw, chunks):  # taken one by one, so that a worker's error comes out
             pass
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed would otherwise wait for its next task for ever."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _draw_chunk(directory: Path, seed: int, indices: list[int]) -> None:

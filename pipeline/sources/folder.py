@@ -124,8 +124,8 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
         )
     if not by_class and not flat:
         raise UserError(
-            f"{field}={root}: no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in its "
-            f"folders; {scan.other_files} other files were left out, and "
+            f"{field}={root}: no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in "
+            f"its folders; {scan.other_files} other files were left out, and "
             f"{scan.links_left_out} links that lead nowhere, out of it or in a circle"
         )
     paths = flat or [path for _, paths in by_class for path in paths]

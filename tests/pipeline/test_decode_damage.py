@@ -2,7 +2,7 @@
 
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -107,7 +107,7 @@ def bomb(request: pytest.FixtureRequest, encode: Encode, jpeg: bytes, png: bytes
 
 
 @pytest.fixture
-def peak_growth() -> Iterator[Callable[[], int]]:
+def peak_growth() -> Callable[[], int]:
     """() → bytes by which the resident set's peak has grown since the test began."""
 
     def peak() -> int:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from itertools import permutations
+from typing import Any
 
 import numpy as np
 import pytest
@@ -26,7 +27,7 @@ def picture(draw_picture: Callable[[int, int, int], np.ndarray]) -> np.ndarray:
 @pytest.fixture
 def params() -> np.ndarray:
     """A crop and nothing else, shape (1,)."""
-    params = np.zeros(1, PARAMS)
+    params: Any = np.zeros(1, PARAMS)
     for name, value in (("top", 7), ("left", 11), ("height", 41), ("width", 52)):
         params[name] = value
     params["resized_height"] = params["resized_width"] = _SIZE

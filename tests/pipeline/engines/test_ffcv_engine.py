@@ -245,8 +245,9 @@ def test_a_truncated_jpeg_in_a_beton_is_named(
 ) -> None:
     source = open_source(betons["jpg"])
     data = bytearray(betons["jpg"].read_bytes())
-    table = int(np.frombuffer(data, HEADER, count=1)["alloc_table_ptr"][0])
-    allocations = np.frombuffer(data, ALLOCATION, offset=table)
+    header: np.ndarray = np.frombuffer(data, HEADER, count=1)
+    table = int(header["alloc_table_ptr"][0])
+    allocations: np.ndarray = np.frombuffer(data, ALLOCATION, offset=table)
     allocations["size"][allocations["ptr"] == source.images["data_ptr"][7]] //= 2
     path = tmp_path / "truncated.beton"
     path.write_bytes(data)

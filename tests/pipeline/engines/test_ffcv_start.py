@@ -32,15 +32,10 @@ for function in (make_rows, augment_view):
 
 @pytest.mark.timeout(300)
 def test_a_second_start_compiles_nothing(betons: dict[str, Path]) -> None:
-    for _ in range(2):
-        done = subprocess.run(
-            [sys.executable, "-c", _START, betons["raw"]],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=140,
-        )
-    assert done.stdout.splitlines() == ["0 1", "0 1"]
+    command = [sys.executable, "-c", _START, betons["raw"]]
+    for start in range(2):
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=140)
+        assert start == 0 or done.stdout.splitlines() == ["0 1", "0 1"]
 
 
 def test_memory_does_not_grow_over_epochs(betons: dict[str, Path]) -> None:

@@ -112,24 +112,29 @@ def metadata_layout(source: BetonSource) -> tuple[int, int]:
     return 56, HEADER.itemsize + 5 * FIELD.itemsize + 32
 
 
+def records(data: bytearray, dtype: np.dtype, *, offset: int = 0, count: int = -1) -> np.ndarray:
+    """Of the file, to be written to."""
+    return np.frombuffer(data, dtype, offset=offset, count=count)
+
+
 def set_header(name: str, value: int) -> Damage:
     def damage(data: bytearray) -> None:
-        np.frombuffer(data, HEADER, count=1)[name] = value
+        records(data, HEADER, count=1)[name] = value
 
     return damage
 
 
 def set_field(name: str, value: object) -> Damage:
     def damage(data: bytearray) -> None:
-        np.frombuffer(data, FIELD, count=5, offset=HEADER.itemsize)[name][4] = value
+        records(data, FIELD, count=5, offset=HEADER.itemsize)[name][4] = value
 
     return damage
 
 
 def set_allocation(name: str, value: int) -> Damage:
     def damage(data: bytearray) -> None:
-        table = int(np.frombuffer(data, HEADER, count=1)["alloc_table_ptr"][0])
-        np.frombuffer(data, ALLOCATION, offset=table)[name][-1] = value
+        table = int(records(data, HEADER, count=1)["alloc_table_ptr"][0])
+        records(data, ALLOCATION, offset=table)[name][-1] = value
 
     return damage
 
