@@ -100,7 +100,12 @@ def _ffcv() -> Finding:
             raise
         remedy = "sudo apt-get install -y libopencv-dev libturbojpeg0-dev pkg-config && make setup"
         return Finding("ffcv", MISSING, "not installed: the ffcv engine is not offered", remedy)
-    return Finding("ffcv", OK, f"FFCV {metadata.version('ffcv')}")
+    from .engines import turbojpeg
+
+    if not turbojpeg.is_installed():
+        remedy = "sudo apt-get install -y libturbojpeg0-dev"
+        return Finding("ffcv", MISSING, "libturbojpeg is not installed, and it decodes", remedy)
+    return Finding("ffcv", OK, f"FFCV {metadata.version('ffcv')}, with libturbojpeg")
 
 
 def _shared_memory() -> Finding:

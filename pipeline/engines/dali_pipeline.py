@@ -8,6 +8,10 @@ where `image_slice` decodes for each view. On a GPU it hands over crops.
 Inputs come from a plain callback. Parallel `external_source` (by index, workers started by spawn)
 costs the same with one worker, 1.9 core-ms, and 2.4 with two; it takes 1.7 s to start, and cannot
 follow requests that are known to this process alone. All figures: DALI 2.4.0, 2 shared cores.
+
+DALI takes a block of memory from glibc for each picture. Of pictures of many sizes, the process
+grows by some 100 MB over the first 8,000 (holes between blocks), then no more; with
+MALLOC_MMAP_THRESHOLD_=131072 in the environment it does not grow at all.
 """
 
 from collections import deque
