@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torchvision.io import ImageReadMode, decode_jpeg
 
 from .errors import BadSampleError
@@ -108,6 +108,8 @@ def _decode_with_pillow(data: bytes, max_pixels: int) -> np.ndarray:
             return np.array(image.convert("RGB"))
     except BadSampleError:
         raise
+    except UnidentifiedImageError as error:  # its own message holds an address of memory
+        raise BadSampleError("cannot be decoded: no picture of a known kind") from error
     except Exception as error:
         # Pillow's plugins raise nearly every type on damaged input (SyntaxError and struct.error
         # among them).

@@ -38,14 +38,14 @@ class DataConfig:
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
     path: str | None = None
-    """Training pictures: a folder of class folders, or a flat folder."""
+    """Training pictures: a folder of class folders, a flat folder, or a .beton file."""
     val_path: str | None = None
     """Labelled pictures for kNN during training; the same folder as `path`: a fifth of its pictures
     ask and the others vote; null: no kNN."""
     limit: Annotated[int, Ge(1)] | None = None
     """Train on so many pictures only, a fixed random choice of the seed; null: all."""
     num_workers: Annotated[int, Ge(0)] | None = None
-    """Worker processes of the training loader; null: by the machine."""
+    """Worker processes or threads of the training loader; null: by the machine."""
     max_bad_samples: Annotated[int, Ge(0)] = 0
     """How many different samples may fail to decode (each replaced by its neighbour in the
     listing) before the run ends; 0: the first one ends it."""

@@ -10,7 +10,7 @@ from .device import Choice
 from .progress import format_seconds, print_pairs
 
 if TYPE_CHECKING:
-    from .pretrain import Job
+    from .job import Job
 
 _TIMED_STEPS = 3
 

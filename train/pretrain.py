@@ -2,126 +2,28 @@
 
 import argparse
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..model.simsiam import SimSiam
-from ..pipeline.augment.spec import build_train_specs
 from ..pipeline.errors import UserError
-from ..pipeline.loader import Loader, build_loader
-from ..pipeline.sources import Source, open_source
 from .checkpoint import load_newest, save_checkpoint
 from .config import Config, list_recipes, read_config, replace
 from .curves import draw_curves
-from .device import build_autocast, resolve, view_dtype
-from .evaluate import KnnData, RawPixels, choose_indices, evaluate_knn, open_knn_data
-from .optim import build_learning_rate, build_optimizer, set_learning_rate
+from .device import resolve
+from .evaluate import RawPixels, evaluate_knn
+from .job import Job, build_job, open_val_data
+from .optim import set_learning_rate
 from .preflight import dry_run, print_start
 from .progress import Status, TrainingProgress, format_seconds
 from .run import RunFolder, create_run, read_run_config
-from .schedule import LearningRate
 from .signals import StopRequest
-from .step import TrainStep
 from .stopwatch import Stopwatch
 from .summary import build_summary
 
 EXIT_STOPPED = 75
 _SHOWN = ("loss", "knn", "z_std", "images_per_s", "data_wait_percent")
-
-
-@dataclass(kw_only=True)
-class Job:
-    """Everything that a run trains with, and the number of steps it has done."""
-
-    config: Config
-    source: Source
-    loader: Loader
-    model: SimSiam
-    optimizer: torch.optim.Optimizer
-    train_step: TrainStep
-    rate: LearningRate
-    step: int = 0
-
-    @property
-    def total_steps(self) -> int:
-        """Of the whole run."""
-        return self.rate.epochs * self.rate.steps_per_epoch
-
-    def state(self) -> dict[str, Any]:
-        """All that a resumed run needs: tensors and plain types."""
-        return {
-            "step": self.step,
-            "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
-            "train_step": self.train_step.state(),
-            "loader": self.loader.state(),
-            "backbone": self.config.model.backbone,
-        }
-
-    def load(self, state: dict[str, Any]) -> None:
-        """Continue behind `state`."""
-        self.step = state["step"]
-        self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.train_step.load(state["train_step"])
-        self.loader.load(state["loader"])
-
-
-def build_job(config: Config) -> Job:
-    """Model, optimiser and loader of a resolved configuration; the same seed gives the same job."""
-    train = config.train
-    assert train.num_threads is not None
-    torch.set_num_threads(train.num_threads)
-    if not config.data.path:
-        raise UserError("data.path: not set; give data.path=FOLDER with your pictures")
-    source = open_source(config.data.path)
-    loader = build_loader(
-        source=source,
-        specs=build_train_specs(config.augment),
-        global_batch_size=train.batch_size,
-        train=True,
-        seed=train.seed,
-        engine=config.loader.engine,
-        dtype=view_dtype(train.precision),
-        device=train.device,
-        num_workers=config.data.num_workers or 0,
-        max_bad_samples=config.data.max_bad_samples,
-        indices=choose_indices(source, limit=config.data.limit, seed=train.seed),
-        num_epochs=train.epochs,
-        ops=config.augment.ops,
-    )
-    if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
-        _open_knn_data(config, source, max_queries=None)
-    torch.manual_seed(train.seed)
-    model = SimSiam(config.model).to(train.device)
-    if train.channels_last:
-        model = model.to(memory_format=torch.channels_last)
-    rate = build_learning_rate(
-        config.optim,
-        batch_size=train.batch_size,
-        epochs=train.epochs,
-        steps_per_epoch=loader.batches_per_epoch,
-    )
-    optimizer = build_optimizer(model, config.optim, lr=rate.peak)
-    train_step = TrainStep(
-        model,
-        optimizer,
-        autocast=build_autocast(train.precision, train.device),
-        scaler=torch.amp.GradScaler(train.device, enabled=train.precision == "fp16"),
-        compiled=train.compile == "on",
-    )
-    return Job(
-        config=config,
-        source=source,
-        loader=loader,
-        model=model,
-        optimizer=optimizer,
-        train_step=train_step,
-        rate=rate,
-    )
 
 
 def train(job: Job, run: RunFolder) -> bool:
@@ -206,19 +108,8 @@ def _evaluate_if_due(job: Job, run: RunFolder, progress: TrainingProgress, *, ep
     progress.note(f"epoch {done}/{config.train.epochs}  kNN {knn:.2f} %")
 
 
-def _open_knn_data(config: Config, source: Source, *, max_queries: int | None) -> KnnData:
-    assert config.data.val_path is not None
-    return open_knn_data(
-        config,
-        source,
-        queries_path=config.data.val_path,
-        field="data.val_path",
-        max_queries=max_queries,
-    )
-
-
 def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
-    data = _open_knn_data(job.config, job.source, max_queries=max_queries)
+    data = open_val_data(job.config, job.source, max_queries=max_queries)
     try:
         return evaluate_knn(network, data, job.config)
     finally:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 if TYPE_CHECKING:
-    from .pretrain import Job
+    from .job import Job
 
 
 def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
