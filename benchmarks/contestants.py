@@ -177,7 +177,7 @@ def _decode_only(task: Task) -> Iterator[int]:
 CONTESTANTS: dict[str, Contestant] = {
     "ffcv": Contestant(build=_engine("ffcv"), work="swiftsiam: decode once, numba kernel, threads"),
     "dali": Contestant(
-        build=_engine("dali"), work="swiftsiam: DALI decodes and crops, numba kernel"
+        build=_engine("dali"), work="swiftsiam: DALI decodes, numba kernel, threads"
     ),
     "torchvision": Contestant(
         build=_engine("torchvision"), work="swiftsiam: torchvision decodes, numba kernel, processes"

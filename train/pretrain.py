@@ -187,7 +187,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--dry-run",
         action="store_true",
-        help="one step: memory, duration and disk need; writes nothing",
+        help="a few steps: memory, duration and disk need; writes nothing",
     )
     parser.add_argument("overrides", nargs="*", metavar="section.key=value")
     return parser.parse_intermixed_args(argv)
