@@ -100,7 +100,7 @@ def _ffcv() -> Finding:
             raise
         remedy = "sudo apt-get install -y libopencv-dev libturbojpeg0-dev pkg-config && make setup"
         return Finding("ffcv", MISSING, "not installed: the ffcv engine is not offered", remedy)
-    from .engines import turbojpeg
+    from . import turbojpeg
 
     if not turbojpeg.is_installed():
         remedy = "sudo apt-get install -y libturbojpeg0-dev"

@@ -66,7 +66,7 @@ def choose_engine(config: LoaderConfig) -> tuple[EngineName, str]:
     if config.engine != "auto":
         return config.engine, "asked for by loader.engine"
     if find_spec("ffcv"):
-        from .engines.turbojpeg import is_installed
+        from .turbojpeg import is_installed
 
         if is_installed():
             return "ffcv", "loader.engine=auto: the fastest on the CPU, and FFCV is installed"

@@ -12,11 +12,11 @@ from collections.abc import Iterator
 
 from ..augment.cpu import check_spec
 from ..contract import EngineOptions, Request, Result
+from ..turbojpeg import load_library
 from .ffcv_feeds import build_feed
 from .ffcv_makers import KernelMaker, OpenBatch, OracleMaker, open_batch
 from .ffcv_memory import BatchMemory
 from .ffcv_threads import Crew
-from .turbojpeg import load_library
 
 _CHUNK = 32  # rows: each call of the loop holds the GIL for some 40 µs
 _AHEAD = 3  # batches: one being made, one or two that wait for the trainer

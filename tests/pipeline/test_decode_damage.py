@@ -122,7 +122,7 @@ def peak_growth() -> Callable[[], int]:
 def test_bombs_are_refused_before_anything_is_allocated(
     bomb: bytes, peak_growth: Callable[[], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # torchvision would reserve 10.8 GB, which shows only when they are written.
+    # An array of 10.8 GB would show only when it is written.
     monkeypatch.setattr(decode, "decode_jpeg", lambda *_, **__: pytest.fail("reached libjpeg"))
     with pytest.raises(BadSampleError, match=r"limit|exceeds|no frame header"):
         decode_rgb(bomb)

@@ -379,9 +379,8 @@ def test_threads_of_torch_and_numba_stay_as_they_were(
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:
-    from swiftsiam.pipeline.engines import turbojpeg
+    from swiftsiam.pipeline import turbojpeg
 
-    turbojpeg.load_library.cache_clear()
     monkeypatch.setenv("TURBOJPEG_LIBRARY", "/nowhere/libturbojpeg.so")
     with pytest.raises(UserError, match=r"/nowhere.*apt-get install -y libturbojpeg0"):
         turbojpeg.load_library()

@@ -1,23 +1,25 @@
-"""libjpeg-turbo for compiled code: the calls that numba needs, and where the library is found.
+"""libjpeg-turbo's own library: where it is found, one call from Python, and those for numba.
 
-Every decision about a file is `decode.decode_rgb`'s. This decoder takes the plain case alone, a
-grayscale or colour JPEG that decodes without a single warning, and leaves all others (CMYK,
-truncated, damaged, over the limit, not a JPEG at all) to it, so that both have the same outcome
-for every kind of file. The accurate DCT is asked for by name: it costs nothing, and the fast one,
-which FFCV's own decoder has built in, differs from Pillow by 1.13 of 255 on average, not 0.17.
+It takes the plain case alone, a grayscale or colour JPEG that decodes without a single warning.
+All others (CMYK, truncated, damaged, over the limit, not a JPEG at all) are left to
+`decode.decode_rgb`, and there to Pillow, so that every engine has the same outcome for every kind
+of file. The accurate DCT is asked for by name: it costs nothing, and the fast one, which FFCV's
+own decoder has built in, differs from Pillow by 1.13 of 255 on average, not 0.17.
 """
 
 import ctypes
 import os
 import sys
+import threading
 from ctypes.util import find_library
 from functools import cache
 from pathlib import Path
 
 import llvmlite.binding
+import numpy as np
 from numba import types
 
-from ..errors import UserError
+from .errors import UserError
 
 TJPF_RGB = 0
 TJFLAG_ACCURATEDCT = 4096
@@ -40,6 +42,13 @@ _SIGNATURES = {
         types.uintp, types.uintp, types.ulong, types.uintp, *[types.intc] * 5
     ),
 }
+_DECOMPRESS_ARGUMENTS = [
+    ctypes.c_void_p,
+    ctypes.c_char_p,
+    ctypes.c_ulong,
+    ctypes.c_void_p,
+    *[ctypes.c_int] * 5,
+]
 read_header = types.ExternalFunction(
     "swiftsiam_tjDecompressHeader3", _SIGNATURES["tjDecompressHeader3"]
 )
@@ -55,7 +64,6 @@ decompress = types.ExternalFunction("swiftsiam_tjDecompress2", _SIGNATURES["tjDe
 """
 
 
-@cache
 def load_library() -> ctypes.CDLL:
     """Find libturbojpeg and make its functions known to compiled code.
 
@@ -63,9 +71,18 @@ def load_library() -> ctypes.CDLL:
         UserError: it is not installed; names the remedy.
     """
     named = os.environ.get(_VARIABLE)
-    candidates = [named] if named else _candidates()
+    found = _search(named)
+    if isinstance(found, ctypes.CDLL):
+        return found
+    tried = f"{_VARIABLE}={named}: {found}" if named else "it is in none of the usual places"
+    raise UserError(f"loader.engine=ffcv needs libturbojpeg, and {tried}; {_REMEDY}")
+
+
+@cache  # a miss as well, or each picture would cost a search of the machine
+def _search(named: str | None) -> ctypes.CDLL | str:
+    """The library at this path, or in the usual places; or what went wrong with the first."""
     failures = []
-    for path in candidates:
+    for path in [named] if named else _candidates():
         try:
             library = ctypes.CDLL(path)
             addresses = {
@@ -79,9 +96,9 @@ def load_library() -> ctypes.CDLL:
             llvmlite.binding.add_symbol(f"swiftsiam_{name}", address)
         library.tjInitDecompress.restype = ctypes.c_void_p
         library.tjDestroy.argtypes = [ctypes.c_void_p]
+        library.tjDecompress2.argtypes = _DECOMPRESS_ARGUMENTS
         return library
-    tried = f"{_VARIABLE}={named}: {failures[0]}" if named else "it is in none of the usual places"
-    raise UserError(f"loader.engine=ffcv needs libturbojpeg, and {tried}; {_REMEDY}")
+    return failures[0]
 
 
 def is_installed() -> bool:
@@ -116,6 +133,41 @@ class Decoder:
         self.handle: int = handle
         """For `read_header` and `decompress`."""
 
+    def decode(self, data: bytes, *, height: int, width: int) -> np.ndarray | None:
+        """Decode a JPEG whose frame header says `height` by `width`. Releases the GIL.
+
+        Returns:
+            (H, W, 3) uint8; None after any error, and after a mere warning.
+        """
+        pixels = np.empty((height, width, 3), np.uint8)
+        failed = self._library.tjDecompress2(
+            self.handle,
+            data,
+            len(data),
+            pixels.ctypes.data,
+            width,
+            3 * width,
+            height,
+            TJPF_RGB,
+            TJFLAG_ACCURATEDCT,
+        )
+        return None if failed else pixels
+
     def __del__(self) -> None:
         if handle := getattr(self, "handle", None):
             self._library.tjDestroy(handle)
+
+
+_local = threading.local()
+
+
+def decode(data: bytes, *, height: int, width: int) -> np.ndarray | None:
+    """`Decoder.decode` with this thread's own decoder, which lives as long as the thread.
+
+    Raises:
+        UserError: libturbojpeg is not installed.
+    """
+    decoder: Decoder | None = getattr(_local, "decoder", None)
+    if decoder is None:
+        decoder = _local.decoder = Decoder()
+    return decoder.decode(data, height=height, width=width)
