@@ -21,6 +21,14 @@ class Source(Protocol):
         """(N,) int64 positions in `classes`; -1 without a label."""
         ...
 
+    @property
+    def left_out(self) -> tuple[tuple[str, int], ...]:
+        """What lies in the data set and was not listed, sorted; empty where nothing was.
+
+        Each is a reason in words that follow a count ("links that lead nowhere"), and the count.
+        """
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> bytes:
@@ -40,19 +48,17 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         field: the configuration's field, named in errors.
 
     Raises:
-        UserError: nothing is there, or nothing in it can be read.
+        UserError: nothing is there, it is no data set, or nothing in it can be read.
     """
-    from .folder import scan_folder
+    from .paths import find, shown, why_not_beton
 
-    path = Path(path).expanduser()
-    if not path.exists():
-        raise UserError(f"{field}={path}: there is no such file or folder; check the path")
-    if path.is_file() and path.suffix == ".beton":
+    path, is_folder = find(path, field=field)
+    if is_folder:
+        from .folder import scan_folder
+
+        return scan_folder(path, field=field)
+    if path.suffix == ".beton":
         from .beton import BetonSource
 
         return BetonSource(path, field=field)
-    if not path.is_dir():
-        raise UserError(
-            f"{field}={path}: not a folder; give a folder of class folders, or a .beton file"
-        )
-    return scan_folder(path, field=field)
+    raise UserError(f"{field}={shown(path)}: {why_not_beton(path)}")

@@ -70,6 +70,11 @@ class BetonSource:
         """(N,) bool: whether a picture is raw pixels, (height, width, 3) uint8, not a JPEG."""
         return self.images["mode"] == RAW
 
+    @property
+    def left_out(self) -> tuple[tuple[str, int], ...]:
+        """Nothing: every record is listed."""
+        return ()
+
     def key(self, index: int) -> str:
         """The file's name and the record's number in it."""
         return f"{Path(self.path).name}:{self.order[index]}"

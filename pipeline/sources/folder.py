@@ -1,16 +1,20 @@
 """A folder of class folders (as torchvision's ImageFolder reads it), or a flat folder."""
 
 import os
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import BadSampleError, UserError
+from .kinds import EXTENSIONS
+from .paths import shown
+from .scan import Scan
 
-EXTENSIONS = frozenset(
-    (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
-)
+_TRAIN = ("train", "training")
+_HELD_OUT = ("val", "valid", "validation", "test", "testing")
+"""Names of a data set's parts, as people call them; the first that is there is offered."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class FolderSource:
     labels: np.ndarray
     _paths: bytes
     _ends: np.ndarray
+    left_out: tuple[tuple[str, int], ...] = ()
+    """(reason in words, count) of what lies below the root and was not listed, sorted."""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -44,98 +50,72 @@ class FolderSource:
             raise BadSampleError(f"cannot be read ({error.strerror})") from error
 
 
-@dataclass
-class _Scan:
-    """What a scan saw besides pictures, for the message when it found none."""
-
-    root: str
-    other_files: int = 0
-    links_left_out: int = 0
-
-    def pictures(self, folder: str) -> list[str]:
-        """Relative paths of the pictures below `folder`, sorted."""
-        found: list[str] = []
-        pending = [folder]
-        followed: set[Path] = set()
-        while pending:
-            folders, pictures = self.entries(pending.pop(), followed=followed)
-            pending += folders
-            found += pictures
-        return sorted(os.path.relpath(path, self.root) for path in found)
-
-    def entries(self, folder: str, *, followed: set[Path]) -> tuple[list[str], list[str]]:
-        """Paths of the folders and of the pictures in one folder, sorted.
-
-        `followed` takes the targets of links to folders, each of which is followed once.
-        """
-        folders: list[str] = []
-        pictures: list[str] = []
-        with os.scandir(folder) as entries:
-            # Sorted, or the disk's order would decide which of two links to a folder is followed.
-            for entry in sorted(entries, key=lambda entry: entry.name):
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_symlink() and not self._may_follow(entry.path, followed):
-                    self.links_left_out += 1
-                elif entry.is_dir():
-                    folders.append(entry.path)
-                elif self._is_picture(entry):
-                    pictures.append(entry.path)
-                else:
-                    self.other_files += 1
-        return folders, pictures
-
-    def _may_follow(self, path: str, followed: set[Path]) -> bool:
-        """Whether a link ends at something below the root, and no cycle comes of following it."""
-        target = Path(os.path.realpath(path))
-        if not target.exists() or not target.is_relative_to(os.path.realpath(self.root)):
-            return False
-        if target.is_dir():
-            here = Path(os.path.realpath(Path(path).parent))
-            if target in followed or here.is_relative_to(target):
-                return False
-            followed.add(target)
-        return True
-
-    @staticmethod
-    def _is_picture(entry: os.DirEntry) -> bool:
-        # is_file() is false for FIFOs and devices, which would block a reader for ever.
-        return entry.is_file() and Path(entry.name).suffix.lower() in EXTENSIONS
-
-
 def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
-    """List the pictures below `root`. Links that leave the root and hidden files are left out.
+    """List the pictures below `root`, also where links lead out of it.
+
+    Whatever is not listed is counted in `left_out`.
 
     Raises:
-        UserError: no picture, or pictures beside class folders, where the labels would be a guess.
+        UserError: no picture, or pictures beside class folders, where the labels would be a guess;
+            a folder of parts (train, val) instead of classes; a folder that cannot be listed.
     """
-    scan = _Scan(root=str(root))
-    try:
-        folders, pictures = scan.entries(scan.root, followed=set())
-        by_class = [(Path(path).name, scan.pictures(path)) for path in folders]
-    except OSError as error:
-        raise UserError(f"{field}={root}: cannot be listed ({error.strerror})") from error
-    by_class = [(name, paths) for name, paths in by_class if paths]
-    flat = [Path(path).name for path in pictures]
+    scan = Scan(str(root), field=field)
+    folders, flat = scan.entries(scan.top)
+    flat.sort()
+    by_class = [(folder.key, scan.pictures(folder)) for folder in folders]
+    by_class = [(name, keys) for name, keys in by_class if keys]
+    told = f"{field}={shown(root)}"
+    if len(folders) > len(by_class):
+        kind = "folders" if flat else "class folders"
+        scan.left_out[f"{kind} without a picture"] += len(folders) - len(by_class)
+    if not by_class and not flat:
+        raise UserError(f"{told}: {_nothing_found(scan.left_out)}")
+    _refuse_parts(root, by_class, field=field)
     if by_class and flat:
         raise UserError(
-            f"{field}={root}: {len(flat)} pictures lie beside {len(by_class)} class folders; "
+            f"{told}: {len(flat)} pictures lie beside {len(by_class)} class folders; "
             "move them into a class folder or away"
         )
-    if not by_class and not flat:
-        raise UserError(
-            f"{field}={root}: no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in "
-            f"its folders; {scan.other_files} other files were left out, and "
-            f"{scan.links_left_out} links that lead nowhere, out of it or in a circle"
-        )
-    paths = flat or [path for _, paths in by_class for path in paths]
-    counts = [len(paths) for _, paths in by_class]
+    counts = [len(keys) for _, keys in by_class]
     labels = np.repeat(np.arange(len(counts)), counts) if by_class else np.full(len(flat), -1)
-    encoded = [os.fsencode(path) for path in paths]
+    listed = flat or [key for _, keys in by_class for key in keys]
+    encoded = [os.fsencode(key) for key in listed]
     return FolderSource(
         root=str(root),
         classes=tuple(name for name, _ in by_class),
         labels=labels.astype(np.int64),
         _paths=b"".join(encoded),
         _ends=np.cumsum([len(path) for path in encoded], dtype=np.int64),
+        left_out=tuple(sorted(scan.left_out.items())),
+    )
+
+
+def _nothing_found(left_out: Counter[str]) -> str:
+    counted = ", ".join(f"{count} {reason}" for reason, count in sorted(left_out.items()))
+    return (
+        f"no pictures ({'/'.join(sorted(EXTENSIONS))}) in it or in its folders"
+        + (f"; left out were {counted}" if counted else ", which are empty")
+        + "; give a folder that holds such pictures, or convert them"
+    )
+
+
+def _refuse_parts(root: Path, by_class: list[tuple[str, list[str]]], *, field: str) -> None:
+    """Say so where the folders are a data set's parts, which would be learnt as classes.
+
+    Only where one of them holds folders with pictures: a class may be called "train".
+    """
+    names = {name.lower(): name for name, _ in by_class}
+    if not names or not set(names) <= {*_TRAIN, *_HELD_OUT}:
+        return
+    if not any("/" in key[len(name) + 1 :] for name, keys in by_class for key in keys):
+        return
+    train = next((names[name] for name in _TRAIN if name in names), None)
+    held_out = next((names[name] for name in _HELD_OUT if name in names), None)
+    first, second = (held_out, train) if field == "data.val_path" else (train, held_out)
+    remedy = f"{field}={shown(root / (first or second or ''))}"
+    if field == "data.path" and train and held_out:
+        remedy += f" data.val_path={shown(root / held_out)}"
+    parts = " and ".join(f"{name}/" for name, _ in by_class)
+    raise UserError(
+        f"{field}={shown(root)}: holds {parts} with the class folders inside; give {remedy}"
     )

@@ -153,7 +153,7 @@ def test_pictures_beside_class_folders_are_refused(touch: Callable[..., Path]) -
 
 def test_nothing_to_read_is_the_users_mistake(touch: Callable[..., Path]) -> None:
     root = touch("a/1.txt", "2.csv")
-    with pytest.raises(UserError, match=r"data\.path=.*: no pictures .*; 2 other files"):
+    with pytest.raises(UserError, match=r"data\.path=.*: no pictures .*, 2 other files; give"):
         open_source(root)
     with pytest.raises(UserError, match=r"data\.path=.*/none: there is no such"):
         open_source(root / "none")
