@@ -43,7 +43,7 @@ def test_rooms_import_one_way(room: str) -> None:
 
 def run_python(code: str) -> str:
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=500
     )
     return done.stdout
 

@@ -121,6 +121,6 @@ def betons(
         [sys.executable, script, folder / "pictures.npz", folder],
         check=True,
         capture_output=True,
-        timeout=200,
+        timeout=500,
     )
     return {path.stem: path for path in folder.glob("*.beton")} | {"pictures": folder / "pictures"}

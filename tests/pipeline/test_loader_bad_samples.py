@@ -16,8 +16,6 @@ from swiftsiam.pipeline.sources import Source, open_source
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
 
-pytestmark = pytest.mark.timeout(90)
-
 
 @pytest.fixture
 def damaged(tmp_path: Path, fill_folder: Callable[..., Path]) -> Source:

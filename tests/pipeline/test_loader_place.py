@@ -1,13 +1,11 @@
 """Where a loader stands: epochs, `state` and `load` in mid-epoch, iterations broken off."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 import torch
 from swiftsiam.pipeline.contract import Batch
 from swiftsiam.pipeline.loader import Loader
-from swiftsiam.pipeline.sources import open_source
 
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
@@ -123,7 +121,6 @@ def test_an_iteration_left_lying_does_not_disturb_the_next(make_loader: MakeLoad
     _assert_equal(seen + list(rest), expected)
 
 
-@pytest.mark.timeout(60)
 def test_closing_in_mid_iteration_ends_it(make_loader: MakeLoader) -> None:
     loader = make_loader(num_workers=1)
     batches = iter(loader)
@@ -134,31 +131,9 @@ def test_closing_in_mid_iteration_ends_it(make_loader: MakeLoader) -> None:
 
 
 @pytest.mark.parametrize("num_workers", [0, 1])
-@pytest.mark.timeout(60)
 def test_past_the_last_epoch(make_loader: MakeLoader, num_workers: int) -> None:
     """`num_epochs` ends the running ahead, not the use."""
     loader = make_loader(num_workers=num_workers, num_epochs=2)
     epochs = [list(loader) for _ in range(3)]
     _assert_equal(epochs[2], _epoch(make_loader(), 2))
     _assert_equal(_epoch(loader, 0), epochs[0])
-
-
-@pytest.mark.slow
-def test_memory_does_not_grow_over_epochs(
-    make_loader: MakeLoader, tmp_path: Path, fill_folder: Callable[..., Path]
-) -> None:
-    import gc
-
-    import numpy as np
-    import psutil
-
-    source = open_source(fill_folder(tmp_path, {"a": 48}))
-    loader = make_loader(source=source, global_batch_size=8)
-    resident = []
-    for _ in range(33):
-        for _ in loader:
-            pass
-        gc.collect()
-        resident.append(psutil.Process().memory_info().rss / 1e6)
-    slope = np.polyfit(np.arange(30), resident[3:], 1)[0]
-    assert slope < 0.1, f"{slope:.3f} MB an epoch"

@@ -13,6 +13,9 @@ import pytest
 import torch
 from PIL import Image
 
+TIMEOUT_S = 500
+"""Of a process that should end by itself: no promise, only the end of a hang."""
+
 # A network and views small enough that a run takes seconds; everything else is the real thing.
 TINY = [
     "--config=cifar10-cpu",
@@ -43,10 +46,22 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(arguments: list[str], cwd: Path, **options: Any) -> subprocess.Popen[str]:
-    """`swiftsiam ARGUMENTS` as a process of its own, its output kept."""
+def start(
+    arguments: list[str], cwd: Path, *, dies_at: str | None = None, **options: Any
+) -> subprocess.Popen[str]:
+    """`swiftsiam ARGUMENTS` as a process of its own, its output kept.
+
+    Args:
+        arguments: of the command line.
+        cwd: its working folder.
+        dies_at: "EVENT SIGNAL": it sends itself that signal at an event of `dying.py`.
+        options: of Popen.
+    """
+    program = ["-m", "swiftsiam"]
+    if dies_at is not None:
+        program = [str(Path(__file__).with_name("dying.py")), *dies_at.split(" ")]
     return subprocess.Popen(
-        [sys.executable, "-m", "swiftsiam", *arguments],
+        [sys.executable, *program, *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -65,7 +80,7 @@ def cli(tmp_path: Path) -> Cli:
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         process = start(list(arguments), tmp_path)
-        out, err = process.communicate(timeout=200)
+        out, err = process.communicate(timeout=TIMEOUT_S)
         return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
     return run

@@ -7,14 +7,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import Cli, start, tiny
+from .conftest import TIMEOUT_S, Cli, start, tiny
 
 
 @pytest.fixture(scope="module")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
     process = start(tiny(pictures, "run", "train.epochs=1"), folder)
-    _, err = process.communicate(timeout=200)
+    _, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err
     return folder / "run"
 

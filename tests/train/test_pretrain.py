@@ -1,14 +1,12 @@
 """Runs as users have them: repeated, killed, stopped, resumed, and begun with mistakes."""
 
 import json
-import random
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
-from .conftest import Cli, assert_same_run, read_learning, start, tiny
+from .conftest import TIMEOUT_S, Cli, assert_same_run, read_learning, start, tiny
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +14,7 @@ def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("finished")
     process = start(tiny(pictures, "run"), folder)
-    out, err = process.communicate(timeout=200)
+    out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 0, err
     assert "done: run" in out
     return folder / "run"
@@ -46,68 +44,51 @@ def test_same_seed_same_metrics_and_weights(
     assert read_learning(finished) != read_learning(tmp_path / "other")
 
 
+def run_and_die(arguments: list[str], folder: Path, event: str) -> str:
+    """Start, and be killed at the event; returns what was printed."""
+    process = start(arguments, folder, dies_at=f"{event} SIGKILL")
+    out, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == -signal.SIGKILL, f"{event}: {process.returncode}\n{out}\n{err}"
+    return out
+
+
 @pytest.mark.slow
 def test_killed_anywhere_and_resumed_is_the_same_run(
-    finished: Path, pictures: Path, tmp_path: Path
+    finished: Path, pictures: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    """SIGKILL after random delays, start-up included; one command begins or resumes."""
+    """SIGKILL in turn at ten places, start-up included; one command begins or resumes."""
     arguments = [a for a in tiny(pictures, "run") if not a.startswith("run.dir")]
     arguments += ["--resume", "run", "run.checkpoint_every_s=0"]
-    chance = random.Random(0)
-    kills = 0
-    for delay in [*(chance.uniform(2, 14) for _ in range(4)), None]:
-        process = start(arguments, tmp_path, start_new_session=True)
-        if delay is not None:
-            time.sleep(delay)
-            if process.poll() is None:
-                process.send_signal(signal.SIGKILL)
-                kills += 1
-        _, err = process.communicate(timeout=200)
-        assert process.returncode in (0, -signal.SIGKILL), err
-    assert kills >= 1
+    for event in (
+        "import:torch",
+        "open:config.yaml",  # before there is a run folder
+        "rename:config.yaml",
+        "step:1",  # before the first checkpoint
+        "half:.step000000001.pt",
+        "rename:.step000000002.pt",  # step 1 is saved, 2 is written and has no name yet
+        "step:3",
+        "half:.metrics.jsonl",  # while the records of the lost steps are taken out
+        "step:2",
+        "open:summary.json",
+    ):
+        run_and_die(arguments, tmp_path, event)
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr
     assert_same_run(finished, tmp_path / "run")
 
 
-def wait_for_step(run: Path, step: int) -> None:
-    deadline = time.monotonic() + 120
-    metrics = run / "metrics.jsonl"
-    while time.monotonic() < deadline:
-        if metrics.exists() and f'"step": {step},' in metrics.read_text():
-            return
-        time.sleep(0.02)
-    raise AssertionError(f"no step {step} in {metrics}")
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda s: s.name)
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
 def test_signal_saves_and_resume_is_exact(
-    number: signal.Signals, pictures: Path, tmp_path: Path, cli: Cli
+    name: str, finished: Path, pictures: Path, tmp_path: Path, cli: Cli
 ) -> None:
-    long = tiny(pictures, "whole", "train.epochs=12", "eval.every=0")
-    assert cli(*long).returncode == 0
-    process = start([a.replace("=whole", "=stopped") for a in long], tmp_path)
-    wait_for_step(tmp_path / "stopped", 4)
-    process.send_signal(number)
-    out, err = process.communicate(timeout=100)
+    process = start(tiny(pictures, "stopped"), tmp_path, dies_at=f"step:4 {name}")
+    out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 75, err
     assert "swiftsiam pretrain --resume stopped" in out
     resumed = cli("pretrain", "--resume", "stopped")
     assert resumed.returncode == 0, resumed.stderr
-    assert "continues at step" in resumed.stdout
-    assert_same_run(tmp_path / "whole", tmp_path / "stopped")
-
-
-def test_killed_before_the_first_checkpoint_starts_at_step_0(
-    finished: Path, pictures: Path, tmp_path: Path, cli: Cli
-) -> None:
-    process = start(tiny(pictures, "run"), tmp_path)
-    while not (tmp_path / "run" / "config.yaml").exists():
-        assert process.poll() is None
-        time.sleep(0.01)
-    process.kill()
-    process.communicate(timeout=60)
-    assert not list((tmp_path / "run").glob("checkpoints/*.pt"))
-    assert cli("pretrain", "--resume", "run").returncode == 0
-    assert_same_run(finished, tmp_path / "run")
+    assert "continues at step 4 of 10" in resumed.stdout
+    assert_same_run(finished, tmp_path / "stopped")
 
 
 def test_dry_run_reports_and_leaves_nothing(pictures: Path, tmp_path: Path, cli: Cli) -> None:

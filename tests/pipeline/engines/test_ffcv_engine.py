@@ -22,7 +22,7 @@ from swiftsiam.pipeline.loader import build_loader
 from swiftsiam.pipeline.sources import Source, open_source
 from swiftsiam.pipeline.sources.beton_format import ALLOCATION, HEADER
 
-pytestmark = [pytest.mark.ffcv, pytest.mark.timeout(120)]
+pytestmark = pytest.mark.ffcv
 
 SIZE = 24
 SPECS = build_train_specs(AugmentConfig(size=SIZE))

@@ -1,14 +1,10 @@
-"""The ffcv engine over time: a second start compiles nothing, epochs take no memory."""
+"""The ffcv engine's second start compiles nothing."""
 
 import subprocess
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
-from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-from swiftsiam.pipeline.loader import build_loader
-from swiftsiam.pipeline.sources import open_source
 
 pytestmark = [pytest.mark.ffcv, pytest.mark.slow]
 
@@ -30,28 +26,8 @@ for function in (make_rows, augment_view):
 """
 
 
-@pytest.mark.timeout(300)
 def test_a_second_start_compiles_nothing(betons: dict[str, Path]) -> None:
     command = [sys.executable, "-c", _START, betons["raw"]]
     for start in range(2):
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=140)
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
         assert start == 0 or done.stdout.splitlines() == ["0 1", "0 1"]
-
-
-def test_memory_does_not_grow_over_epochs(betons: dict[str, Path]) -> None:
-    loader = build_loader(
-        source=open_source(betons["mixed"]),
-        specs=build_train_specs(AugmentConfig(size=224)),
-        global_batch_size=6,
-        train=True,
-        engine="ffcv",
-        num_workers=2,
-    )
-    resident = []
-    with loader:
-        for _ in range(40):
-            for _ in loader:
-                pass
-            resident.append(psutil.Process().memory_info().rss)
-    # A batch of views, kept by mistake in each epoch, would be 7 MB.
-    assert max(resident[25:]) - max(resident[10:25]) < 1_000_000
