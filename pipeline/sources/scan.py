@@ -5,6 +5,7 @@ import os
 import stat
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 
 from ..errors import UserError
 from .kinds import EXTENSIONS, HIDDEN, is_hidden, why_no_picture
@@ -17,6 +18,8 @@ SPECIAL = "special files (pipes, sockets, devices)"
 SYSTEM = "files and folders of the system (in /proc, /sys or /dev)"
 
 _SYSTEM = ("/proc", "/sys", "/dev")
+_MOST_LINKS = 40
+"""Links in a row that Linux follows; more lead in a circle, or were changed just now."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Scan:
         self.left_out: Counter[str] = Counter()
         self._field = field
         self.top = Folder(key="", real=os.path.realpath(root))
+        self._real_folder = lru_cache(maxsize=4096)(os.path.realpath)
         # A root in /dev/shm is a user's; its own files are not the system's.
         self._system = tuple(top for top in _SYSTEM if not _is_within(self.top.real, top))
 
@@ -142,10 +146,11 @@ class Scan:
         except OSError as error:
             self.left_out[_why_not_followed(error)] += 1
             return
-        real = os.path.realpath(path)
-        if any(_is_within(real, top) for top in self._system):
+        is_file = stat.S_ISREG(mode)
+        real = self._real_file(folder, name) if is_file else os.path.realpath(path)
+        if self._is_of_the_system(real):
             self.left_out[SYSTEM] += 1
-        elif stat.S_ISREG(mode):
+        elif is_file:
             self._take(key, pictures)
         elif not stat.S_ISDIR(mode):
             self.left_out[SPECIAL] += 1
@@ -153,6 +158,24 @@ class Scan:
             self.left_out[CIRCLE] += 1
         else:
             folders.append(Folder(key=key, real=real, turns=(*folder.turns, folder.real)))
+
+    def _real_file(self, folder: Folder, name: str) -> str:
+        """`realpath` of a link to a file, folders remembered: such links come by the million."""
+        above = folder.real
+        for _ in range(_MOST_LINKS):
+            try:
+                target = os.readlink(f"{above}/{name}")  # noqa: PTH115
+            except OSError:  # no link any more: the end of the way
+                break
+            way, slash, name = target.rpartition("/")
+            if target.startswith("/"):
+                above = self._real_folder(way or "/")
+            elif slash:
+                above = self._real_folder(f"{above}/{way}")
+        return f"{above}/{name}"
+
+    def _is_of_the_system(self, real: str) -> bool:
+        return real in self._system or real.startswith(tuple(f"{top}/" for top in self._system))
 
     def _count(self, reason: str, count: int) -> None:
         if count:

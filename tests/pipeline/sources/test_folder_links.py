@@ -189,6 +189,42 @@ def test_the_system_is_refused_and_counted(root: Path) -> None:
     assert open_source(root).left_out == ((reason, 11),)
 
 
+def test_the_system_is_refused_through_any_chain(root: Path) -> None:
+    (root.parent / "outside" / "process").symlink_to("/proc/self")
+    (root.parent / "outside" / "chained").symlink_to("process/status")
+    (root / "cat" / "near").symlink_to("../../outside/chained")
+    (root / "cat" / "near.jpg").symlink_to("near")
+    (root / "cat" / "root.jpg").symlink_to("../../../../../../../../../../../../proc/version")
+    (root / "cat" / "whole.jpg").symlink_to(root.parent / "outside" / "process" / "status")
+    (root / "cat" / "good.jpg").symlink_to("../../outside/../outside/3.jpg")
+    assert _keys(root) == ["cat/1.jpg", "cat/good.jpg", "dog/2.jpg"]
+    reason = "files and folders of the system (in /proc, /sys or /dev)"
+    assert open_source(root).left_out == ((reason, 4),)
+
+
+def test_the_system_is_refused_without_a_link(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where the root is `/`."""
+    monkeypatch.setattr("swiftsiam.pipeline.sources.scan._SYSTEM", (f"{root}/dog",))
+    assert _keys(root) == ["cat/1.jpg"]
+    assert open_source(root).left_out[0][1] == 1
+
+
+def test_links_to_files_are_cheap(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Subsets are made of a link for each of a million files too."""
+    for number in range(300):
+        (root / "cat" / f"link{number}.jpg").symlink_to(root.parent / "outside" / "3.jpg")
+    asked: list[str] = []
+    realpath = os.path.realpath
+
+    def realpath_and_tell(path: str, *, strict: bool = False) -> str:
+        asked.append(path)
+        return realpath(path, strict=strict)
+
+    monkeypatch.setattr(os.path, "realpath", realpath_and_tell)
+    assert len(open_source(root)) == 302
+    assert len(asked) < 5
+
+
 def test_the_root_itself_may_be_a_link(root: Path, tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(root)
     (root / "cat" / "dogs").symlink_to("../dog")
