@@ -5,6 +5,10 @@ it refuses a header in a batch with other samples: an empty file, junk, a damage
 refuses only while decoding is raised, at the cost of a pipeline. So whatever is not plain goes
 through `decode_rgb`, in this process, like everything that DALI might decode otherwise.
 
+DALI is given fewer kinds than it could decode: of several frames it composes the first its own way,
+and chunks of a PNG may say how colours are meant, which `decode_rgb` ignores. So what is left of a
+file are its pixels alone.
+
 On plain files, damaged ones included, DALI on a CPU and `decode_rgb` agree to the bit; of a
 thousand damaged JPEGs one or two have a marker amid the last rows at which libjpeg gives up, and
 DALI delivers the picture.
@@ -23,7 +27,11 @@ _IGNORED = (*range(0xE1, 0xEE), 0xEF, 0xFE)  # EXIF, ICC profiles, comments
 
 _PNG_START = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
 _GRAY_8, _RGB_8 = b"\x08\x00", b"\x08\x02"  # bit depth, colour type
-_PNG_REFUSED = (b"eXIf", b"tRNS")  # DALI's parser would go into it; transparency
+_PNG_PIXELS = (b"IHDR", b"IDAT", b"IEND")
+# What Pillow does not look into at all, or without more than the length to find fault with. All
+# other chunks are refused: animation, transparency, EXIF, profiles, text.
+_PNG_IGNORED = {b"bKGD": None, b"sBIT": None, b"tIME": None}
+_PNG_IGNORED |= {b"cHRM": 32, b"gAMA": 4, b"pHYs": 9, b"sRGB": 1}
 
 
 class Plain(NamedTuple):
@@ -38,8 +46,9 @@ class Plain(NamedTuple):
 def as_plain(data: bytes) -> Plain | None:
     """The file as DALI is given it, or None if it must not be.
 
-    Plain are JPEGs of 8 bits with one or three components, and PNGs of 8 bits without a palette or
-    transparency, both with a sound chain of headers, an end, and a size within the limits.
+    Plain are Huffman-coded JPEGs of 8 bits with one or three components, and PNGs of 8 bits without
+    a palette, transparency or animation, both with a sound chain of headers, an end, and a size
+    within the limits.
     """
     if data.startswith(_SOI):
         plain = _plain_jpeg(data)
@@ -84,18 +93,24 @@ def _plain_jpeg(data: bytes) -> Plain | None:
 def _plain_png(data: bytes) -> Plain | None:
     if data[24:26] not in (_GRAY_8, _RGB_8):
         return None
-    position = 8
+    kept = [data[:8]]
+    before, position = b"", 8
     while position + 12 <= len(data):
         kind = data[position + 4 : position + 8]
+        length = int.from_bytes(data[position : position + 4], "big")
+        end = position + 12 + length
+        if kind in _PNG_PIXELS:
+            kept.append(data[position:end])
+        elif kind not in _PNG_IGNORED or _PNG_IGNORED[kind] not in (None, length):
+            return None
         if kind == b"IEND":
             width, height = (int.from_bytes(data[at : at + 4], "big") for at in (16, 20))
-            return Plain(data, height, width)
-        end = position + 12 + int.from_bytes(data[position : position + 4], "big")
-        if kind in _PNG_REFUSED:
-            return None
+            return Plain(b"".join(kept), height, width)
         if kind != b"IDAT":  # whose sums nobody checks; Pillow checks the others, DALI does not
             checksum = int.from_bytes(data[end - 4 : end], "big")
             if checksum != zlib.crc32(data[position + 4 : end - 4]):
                 return None
-        position = end
+        elif before != b"IDAT" and b"IDAT" in (each[4:8] for each in kept[1:-1]):
+            return None  # pixels in two places
+        before, position = kind, end
     return None
