@@ -8,7 +8,7 @@ from pathlib import Path
 from ..errors import UserError
 
 _ARCHIVES = frozenset((".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"))
-_LONGEST = 200
+_LONGEST = 400
 """Characters of a name in a message."""
 
 
@@ -16,7 +16,7 @@ def shown(name: object) -> str:
     """A name for a message of one line: escaped where it would break it, cut where it fills it."""
     text = str(name)
     text = text if text.isprintable() else repr(text)
-    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}…{text[-_LONGEST // 2 :]}"
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST // 2]}...{text[-_LONGEST // 2 :]}"
 
 
 def find(path: str | Path, *, field: str) -> tuple[Path, bool]:

@@ -175,3 +175,8 @@ def test_the_message_says_what_was_left_out(fill: Callable[..., Path]) -> None:
         "1 class folders without a picture, 1 hidden files and folders, 1 other files; "
         "give a folder that holds such pictures, or convert them"
     )
+
+
+@pytest.mark.ffcv
+def test_a_beton_leaves_nothing_out(betons: dict[str, Path]) -> None:
+    assert open_source(betons["mixed"]).left_out == ()
