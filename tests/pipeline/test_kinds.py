@@ -194,6 +194,7 @@ def _kinds() -> dict[str, tuple[bytes, np.ndarray | str]]:
         "jpeg broken exif": (_with_exif(jpeg), _pillow(jpeg)),
         "jpeg lossless": (_lossless_jpeg(), _three(GRAY)),
         "jpeg 12 bits": (_with_bits(jpeg, 12), "a JPEG of 12 bits a sample"),
+        "jpeg marker amid pixels": (jpeg[:-40] + b"\xff\xd8" + jpeg[-38:], "damaged JPEG: broken"),
         "jpeg cut": (jpeg[:-700], "damaged JPEG: it ends early"),
         "jpeg without end": (jpeg[:-2] + bytes(99), "damaged JPEG: it ends early"),
         "png 1 bit": (_save(Image.fromarray(GRAY > 99), "PNG"), _three(255 * (GRAY > 99))),
