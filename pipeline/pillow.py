@@ -94,7 +94,7 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     Raises:
         BadSampleError: samples that have no 8-bit meaning.
     """
-    tags: dict[int, Any] = dict(getattr(image, "tag_v2", {})) if image.format == "TIFF" else {}
+    tags: Any = getattr(image, "tag_v2", {})  # read one by one: others may be damaged
     is_float = image.mode == "F"
     if is_float or (image.mode == "I" and image.format not in ("PNG", "PPM")):
         kind = "floating-point" if is_float else "signed or 32-bit"
@@ -108,8 +108,16 @@ def as_rgb(image: Image.Image) -> np.ndarray:
     return np.array(image.convert("RGB"))
 
 
-def _deep_gray(image: Image.Image, tags: dict[int, Any]) -> np.ndarray:
-    """Gray of more than 8 bits, which `convert("RGB")` would clip at 255; (H, W) uint8."""
+def _deep_gray(image: Image.Image, tags: Any) -> np.ndarray:
+    """Gray of more than 8 bits, which `convert("RGB")` would clip at 255.
+
+    Args:
+        image: of mode I;16 or I.
+        tags: of a TIFF; empty for others.
+
+    Returns:
+        (H, W) uint8.
+    """
     values = np.asarray(image)
     if image.format == "PPM":
         # Pillow has scaled maxval to 65,535. For no maxval does rounding twice make a difference.
