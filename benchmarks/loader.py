@@ -15,6 +15,7 @@ import statistics
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ import psutil
 from rich.console import Console
 from rich.table import Table
 
+from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.errors import UserError
+from ..pipeline.machine import num_cores
 from .contestants import CONTESTANTS, Task
 from .machine import describe_machine, results_folder
 
@@ -31,18 +34,26 @@ _AHEAD = 4  # batches for each worker that may lie ready: not counted in the wal
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam bench loader`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam bench loader", description="Measure the loaders on this machine."
     )
-    parser.add_argument("--data", help="folder of class folders of JPEGs (generated pictures)")
-    parser.add_argument("--beton", help="a beton, for the ffcv engine instead of the folder")
+    parser.add_argument(
+        "--data", type=user_path, help="folder of class folders of JPEGs (generated pictures)"
+    )
+    parser.add_argument(
+        "--beton", type=user_path, help="a beton, for the ffcv engine instead of the folder"
+    )
     parser.add_argument("--engines", default=",".join(CONTESTANTS), help="comma list (all)")
-    parser.add_argument("--workers", type=int, default=psutil.cpu_count(), help="(all cores)")
-    parser.add_argument("--size", type=int, default=224, help="side of a view, px (224)")
-    parser.add_argument("--batch-size", type=int, default=64, help="(64)")
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of each (5)")
-    parser.add_argument("--images", type=int, default=1024, help="images in a round (1024)")
-    parser.add_argument("--json", type=Path, help="where to write (benchmarks/results/<machine>)")
+    parser.add_argument("--workers", type=whole(0, 1024), default=num_cores(), help="(all cores)")
+    parser.add_argument("--size", type=whole(8, 1024), default=224, help="side of a view, px (224)")
+    parser.add_argument("--batch-size", type=whole(1, 100_000), default=64, help="(64)")
+    parser.add_argument("--rounds", type=whole(1, 1000), default=5, help="rounds of each (5)")
+    parser.add_argument(
+        "--images", type=whole(1, 2**31), default=1024, help="images in a round (1024)"
+    )
+    parser.add_argument(
+        "--json", type=output("--json"), help="where to write (benchmarks/results/<machine>)"
+    )
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
@@ -201,13 +212,13 @@ def main(argv: list[str]) -> int:
     unknown = sorted(set(names) - set(CONTESTANTS))
     if unknown:
         raise UserError(f"--engines={unknown[0]}: not one of {', '.join(CONTESTANTS)}")
-    data = args.data or _generated()
+    data = str(args.data or _generated())
     task = Task(data=data, size=args.size, batch_size=args.batch_size, num_workers=args.workers)
     if args.serve:
         return serve(args.serve, task)
     tasks = dict.fromkeys(names, task)
     if args.beton and "ffcv" in tasks:
-        tasks["ffcv"] = Task(**(vars(task) | {"data": args.beton}))
+        tasks["ffcv"] = replace(task, data=str(args.beton))
     records = measure(names, tasks, rounds=args.rounds, images=args.images)
     _print(records)
     path = args.json or results_folder() / "loader.json"
@@ -221,7 +232,5 @@ def main(argv: list[str]) -> int:
 def _generated() -> str:
     from ..pipeline.sources.demo_images import DEFAULT_NUM_IMAGES, generate
 
-    made = generate(
-        Path("demo-data"), num_images=DEFAULT_NUM_IMAGES, num_workers=psutil.cpu_count() or 1
-    )
+    made = generate(Path("demo-data"), num_images=DEFAULT_NUM_IMAGES, num_workers=num_cores())
     return str(made.train)

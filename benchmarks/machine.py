@@ -1,11 +1,12 @@
 """What a figure was measured on: it goes into every result."""
 
-import os
 import platform
-import subprocess
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from ..pipeline.machine import num_cores
+from ..train.versions import find_commit
 
 
 def describe_machine() -> dict[str, Any]:
@@ -14,11 +15,11 @@ def describe_machine() -> dict[str, Any]:
 
     return {
         "cpu": _cpu_name(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": num_cores(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         "versions": {name: _version(name) for name in _PACKAGES},
-        "commit": _commit(),
+        "commit": find_commit(),
     }
 
 
@@ -37,13 +38,6 @@ def _cpu_name() -> str:
         if line.startswith("model name"):
             return line.partition(":")[2].strip()
     return platform.machine()
-
-
-def _commit() -> str | None:
-    command = ["git", "describe", "--always", "--dirty"]
-    folder = Path(__file__).parent
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
-    return done.stdout.strip() or None
 
 
 def results_folder() -> Path:

@@ -1,10 +1,13 @@
 """The table of commands. Each is imported on use, so that `--help` answers at once."""
 
+import errno
 import os
 import sys
+from collections.abc import Callable
 from importlib import import_module
 
 from . import __version__
+from .output import protect_streams
 
 COMMANDS = {
     "doctor": ("pipeline.doctor", "say what works on this machine, and how to mend what does not"),
@@ -36,7 +39,13 @@ def usage() -> str:
 
 def main() -> int:
     """Run one command. Exit codes: 0 done, 1 failed, 2 user's mistake, 75 stopped and saved."""
-    arguments = sys.argv[1:]
+    protect_streams()
+    code = _main(sys.argv[1:])
+    sys.stdout.flush()
+    return code
+
+
+def _main(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(usage())
         return 0 if arguments else 2
@@ -63,17 +72,28 @@ def _run(command: str, arguments: list[str]) -> int:
     # slower as soon as another process (a loader worker) wants the same core. Read when torch is
     # imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
-    module = import_module(f"swiftsiam.{COMMANDS[command][0]}")
-    from swiftsiam.pipeline.errors import UserError
-
     try:
-        return module.main(arguments)
-    except UserError as error:
-        print(f"swiftsiam {command}: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        module = import_module(f"swiftsiam.{COMMANDS[command][0]}")
+        return _call(module.main, command, arguments)
     except KeyboardInterrupt:
         print(f"swiftsiam {command}: interrupted", file=sys.stderr)
         return 130
+
+
+def _call(function: Callable[[list[str]], int], command: str, arguments: list[str]) -> int:
+    """Tell what has a name in one line; all else keeps its traceback."""
+    from swiftsiam.pipeline.errors import MachineError, UserError
+
+    try:
+        return function(arguments)
+    except (UserError, MachineError) as error:
+        message, code = str(error), 2 if isinstance(error, UserError) else 1
+    except OSError as error:
+        if error.errno not in (errno.EMFILE, errno.ENFILE):
+            raise
+        message, code = f"{error.strerror}; allow more: ulimit -n 4096", 1
+    print(f"swiftsiam {command}: {' '.join(message.split())}", file=sys.stderr)
+    return code
 
 
 if __name__ == "__main__":

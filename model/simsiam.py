@@ -5,7 +5,7 @@ from typing import Annotated, ClassVar, Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import ConfigDict
 from torch import nn
 
@@ -23,11 +23,11 @@ class ModelConfig:
     """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""
     projector_layers: Literal[2, 3] = 3
     """3 for ImageNet, 2 for CIFAR-10."""
-    projector_hidden: Annotated[int, Ge(1)] | None = None
+    projector_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
     """Hidden width; null: the backbone's own, as in the reference code (2048 for ResNet-50)."""
-    projection_dim: Annotated[int, Ge(1)] = 2048
+    projection_dim: Annotated[int, Ge(1), Le(65_536)] = 2048
     """Width of projection and prediction."""
-    predictor_hidden: Annotated[int, Ge(1)] | None = None
+    predictor_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
     """The predictor's bottleneck; null: a quarter of projection_dim."""
 
 

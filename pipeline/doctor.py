@@ -1,13 +1,14 @@
 """`swiftsiam doctor`: what works on this machine, and the one command that mends what does not."""
 
-import argparse
 import json
-import os
 import platform
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from importlib import metadata
+
+from .arguments import Parser
+from .machine import num_cores
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
 
@@ -49,7 +50,7 @@ def _machine() -> Finding:
         memory = int(file.readline().split()[1]) / 1e6
     detail = (
         f"{platform.system()} {platform.machine()}, Python {platform.python_version()}, "
-        f"{len(os.sched_getaffinity(0))} cores, {memory:.0f} GB of memory"
+        f"{num_cores()} cores, {memory:.0f} GB of memory"
     )
     return Finding("machine", OK, detail)
 
@@ -121,9 +122,7 @@ def _shared_memory() -> Finding:
 
 def main(argv: list[str]) -> int:
     """Print the report; 1 when something must be mended, else 0."""
-    parser = argparse.ArgumentParser(
-        prog="swiftsiam doctor", description="Say what works on this machine."
-    )
+    parser = Parser(prog="swiftsiam doctor", description="Say what works on this machine.")
     parser.add_argument("--json", action="store_true", help="print JSON instead of text")
     args = parser.parse_args(argv)
     findings = examine()

@@ -1,9 +1,13 @@
-"""The errors that a user can mend; everything else is a bug and keeps its traceback."""
+"""The errors that are told in one line; everything else is a bug and keeps its traceback."""
 
 
 class UserError(ValueError):
-    """A mistake in the input: field, value and remedy in one line (exit code 2, no traceback)."""
+    """A mistake in the input: field, value and remedy in one line (exit code 2)."""
 
 
 class BadSampleError(UserError):
     """A sample that cannot be decoded; names the sample and the reason."""
+
+
+class MachineError(RuntimeError):
+    """The machine failed, not the input: a full disk, a worker that was killed (exit code 1)."""

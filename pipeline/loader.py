@@ -13,12 +13,14 @@ from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
-from annotated_types import Ge
+from annotated_types import Ge, Le
 from pydantic import ConfigDict
 
 from .augment.spec import AugmentSpec
 from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
-from .errors import UserError
+from .decode import decode_rgb
+from .errors import BadSampleError, UserError
+from .files import PathText
 from .order import BatchPlan
 from .sources import Source
 
@@ -37,18 +39,21 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    path: str | None = None
+    path: PathText | None = None
     """Training pictures: a folder of class folders, a flat folder, or a .beton file."""
-    val_path: str | None = None
+    val_path: PathText | None = None
     """Labelled pictures for kNN during training; the same folder as `path`: a fifth of its pictures
     ask and the others vote; null: no kNN."""
-    limit: Annotated[int, Ge(1)] | None = None
+    limit: Annotated[int, Ge(1), Le(2**40)] | None = None
     """Train on so many pictures only, a fixed random choice of the seed; null: all."""
-    num_workers: Annotated[int, Ge(0)] | None = None
+    num_workers: Annotated[int, Ge(0), Le(1024)] | None = None
     """Worker processes or threads of the training loader; null: by the machine."""
-    max_bad_samples: Annotated[int, Ge(0)] = 0
+    max_bad_samples: Annotated[int, Ge(0), Le(2**40)] = 0
     """How many different samples may fail to decode (each replaced by its neighbour in the
     listing) before the run ends; 0: the first one ends it."""
+    on_change: Literal["refuse", "continue"] = "refuse"
+    """When a run is resumed and the pictures are not those that it was begun with. continue: at the
+    same place in the schedule, epochs and learning rate as planned."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,6 +120,29 @@ class Loader:
     def __len__(self) -> int:
         """Batches that the next iteration yields; the same on every rank."""
         return self._plan.num_batches(start=self._position)
+
+    @property
+    def indices(self) -> np.ndarray:
+        """(N,) int64: the samples that it yields."""
+        return self._plan.indices
+
+    def check_readable(self, count: int) -> None:
+        """Try so many samples, spread over all.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        source, indices = self._options.source, self._plan.indices
+        places = np.linspace(0, len(indices) - 1, min(count, len(indices))).astype(np.int64)
+        failure = None
+        for index in indices[places].tolist():
+            try:
+                decode_rgb(source.read(index))
+            except BadSampleError as error:
+                failure = failure or f"{source.key(index)}: {error}"
+            else:
+                return
+        raise UserError(f"{failure}; nor can any other of {len(places)} that were tried be read")
 
     @property
     def batches_per_epoch(self) -> int:

@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.transforms import functional as PF
 
+from .arguments import Parser, output, user_path, whole
 from .augment.sampler import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw_views, pack_spec
 from .augment.spec import (
     AugmentConfig,
@@ -227,15 +228,19 @@ def _print(rows: list[Row], console: Console) -> None:
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam parity`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam parity", description="Hold every engine's views against the oracle."
     )
-    parser.add_argument("--data", help="pictures to use (generated ones)")
+    parser.add_argument("--data", type=user_path, help="pictures to use (generated ones)")
     parser.add_argument("--engines", help="comma list (all that are installed)")
-    parser.add_argument("--images", type=int, default=48, help="number of pictures (48)")
-    parser.add_argument("--size", type=int, default=224, help="side of a view, px (224)")
-    parser.add_argument("--json", type=Path, help="write the figures here as well")
-    parser.add_argument("--out", type=Path, help="PNG of each engine's worst view: NAME-ENGINE.png")
+    parser.add_argument(
+        "--images", type=whole(1, 100_000), default=48, help="number of pictures (48)"
+    )
+    parser.add_argument("--size", type=whole(8, 1024), default=224, help="side of a view, px (224)")
+    parser.add_argument("--json", type=output("--json"), help="write the figures here as well")
+    parser.add_argument(
+        "--out", type=output("--out"), help="PNG of each engine's worst view: NAME-ENGINE.png"
+    )
     return parser.parse_args(argv)
 
 

@@ -3,50 +3,31 @@
 Only tensors and plain types, read with `weights_only=True`: loading one never runs code.
 """
 
-import contextlib
 import hashlib
 import io
-import os
 import pickle
 import re
 import sys
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from ..pipeline.errors import UserError
+from ..pipeline.files import write_atomically
 
 _NAME = re.compile(r"step(\d{9})\.pt")
+_SET_ASIDE = ".damaged"
 _MAGIC = b"swiftsiam checkpoint 1\n"
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file that other processes, and the next run, see whole or not at all."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in this folder last through a power cut."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
 def save_checkpoint(folder: Path, state: dict[str, Any], *, step: int, keep: int) -> Path:
-    """Save under the step's name and remove all but the newest `keep`."""
+    """Save under the step's name and remove all but the newest `keep`.
+
+    Raises:
+        OSError: it could not be written; the older ones are untouched.
+    """
     buffer = io.BytesIO()
     torch.save(state, buffer)
     payload = buffer.getvalue()
@@ -58,8 +39,13 @@ def save_checkpoint(folder: Path, state: dict[str, Any], *, step: int, keep: int
 
 
 def list_checkpoints(folder: Path) -> list[Path]:
-    """Checkpoints in the order of their steps."""
+    """Checkpoints in the order of their steps; those that were set aside do not count."""
     return sorted(p for p in folder.glob("step*.pt") if _NAME.fullmatch(p.name))
+
+
+def list_set_aside(folder: Path) -> list[Path]:
+    """Damaged ones, as `load_newest` has named them."""
+    return sorted(folder.glob(f"step*.pt{_SET_ASIDE}"))
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -75,7 +61,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     digest_end = len(_MAGIC) + hashlib.sha256().digest_size
     payload = content[digest_end:]
     if not content.startswith(_MAGIC):
-        raise UserError(f"{path}: not a checkpoint of swiftsiam; give a run folder or its stepN.pt")
+        raise UserError(f"{path}: {_what_it_is(path)}; give a run folder or its stepN.pt")
     if hashlib.sha256(payload).digest() != content[len(_MAGIC) : digest_end]:
         raise UserError(f"{path}: damaged (its checksum does not match); use another checkpoint")
     try:
@@ -87,13 +73,45 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         ) from None
 
 
+def _what_it_is(path: Path) -> str:
+    """Of a file that is no checkpoint of ours, in words; nothing in it is run."""
+    other = "not a checkpoint of swiftsiam"
+    if not zipfile.is_zipfile(path):
+        return other
+    try:
+        state = torch.load(path, map_location="meta", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
+        return other
+    if not isinstance(state, dict):
+        return f"{other} (a {type(state).__name__} saved by torch)"
+    weights = state.get("state_dict", state)
+    names = [str(name) for name in weights] if isinstance(weights, dict) else []
+    if any(name.startswith("module.encoder.") for name in names):
+        return (
+            f"{other} but of the SimSiam reference code ({state.get('arch', 'no arch')}, epoch "
+            f"{state.get('epoch', 'unknown')}), whose layout cannot be read yet"
+        )
+    if "state_dict" in state:
+        return f"{other} but of another trainer (keys {', '.join(sorted(map(str, state))[:4])})"
+    if any(name.endswith(".weight") for name in names):
+        return f"{other} but plain weights ({names[0]}, …)"
+    return other
+
+
 def load_newest(folder: Path) -> dict[str, Any] | None:
-    """The newest valid checkpoint; damaged ones are named and passed over. None: there is none."""
+    """The newest valid checkpoint. Damaged ones are named, and set aside under another name.
+
+    None: there is none.
+    """
     for path in reversed(list_checkpoints(folder)):
         try:
             return load_checkpoint(path)
         except UserError as error:
-            print(f"passed over: {error}", file=sys.stderr)
+            if isinstance(error.__cause__, OSError):  # it may be whole all the same
+                raise
+            aside = path.with_name(path.name + _SET_ASIDE)
+            path.replace(aside)
+            print(f"set aside as {aside.name}: {error}", file=sys.stderr)
     return None
 
 
@@ -109,10 +127,3 @@ def find_checkpoint(path: Path) -> Path:
     if not found:
         raise UserError(f"{path}: neither a checkpoint nor a run folder with one; check the path")
     return found[-1]
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Temporary files of a process that was killed while writing."""
-    for path in folder.glob(".*.tmp"):
-        with contextlib.suppress(FileNotFoundError):
-            path.unlink()

@@ -1,5 +1,6 @@
 """The configuration: a frozen dataclass for each section, from YAML and `section.key=value`."""
 
+import codecs
 import dataclasses
 import difflib
 from dataclasses import dataclass, field
@@ -8,12 +9,13 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..model.simsiam import ModelConfig
 from ..pipeline.augment.spec import AugmentConfig
 from ..pipeline.errors import UserError
+from ..pipeline.files import PathText, absolute
 from ..pipeline.loader import DataConfig, LoaderConfig
 from .knn import EvalConfig
 from .optim import OptimConfig
@@ -25,11 +27,11 @@ class TrainConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    epochs: Annotated[int, Ge(1)] = 100
+    epochs: Annotated[int, Ge(1), Le(1_000_000)] = 100
     """Passes over the training data."""
-    batch_size: Annotated[int, Ge(2)] = 512
+    batch_size: Annotated[int, Ge(2), Le(1_000_000)] = 512
     """Pictures a step, over all processes (global)."""
-    seed: Annotated[int, Ge(0)] = 0
+    seed: Annotated[int, Ge(0), Le(2**63 - 1)] = 0
     """Of the weights, the order and the views."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: cuda where there is one."""
@@ -39,11 +41,11 @@ class TrainConfig:
     """Memory format of weights and views."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the model; auto: on for cuda."""
-    num_threads: Annotated[int, Ge(1)] | None = None
+    num_threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads of the training step on a CPU; null: all cores. Another number gives other bits."""
-    log_every_s: Annotated[float, Gt(0)] = 10.0
+    log_every_s: Annotated[float, Gt(0), Le(1e6)] = 10.0
     """How often a terminal-less run prints a line, s. Metrics do not depend on it."""
-    log_every: Annotated[int, Ge(1)] = 10
+    log_every: Annotated[int, Ge(1), Le(1_000_000)] = 10
     """Steps between two records in metrics.jsonl."""
 
 
@@ -53,11 +55,11 @@ class RunConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    dir: str | None = None
+    dir: PathText | None = None
     """The run folder; null: runs/<config>, with a number where that is taken."""
-    checkpoint_every_s: Annotated[float, Ge(0)] = 120.0
+    checkpoint_every_s: Annotated[float, Ge(0), Le(1e9)] = 120.0
     """Seconds between checkpoints within an epoch; each epoch's end saves one as well."""
-    keep_checkpoints: Annotated[int, Ge(1)] = 2
+    keep_checkpoints: Annotated[int, Ge(1), Le(100_000)] = 2
     """How many checkpoints stay."""
 
 
@@ -91,19 +93,39 @@ def read_config(name: str, overrides: list[str] | None = None) -> Config:
     Raises:
         UserError: unknown recipe, key or value; names the nearest known one.
     """
+    return parse_config(read_values(name), overrides or [])
+
+
+def read_values(name: str) -> dict[str, Any]:
+    """What a recipe or a YAML file says, unchecked.
+
+    Raises:
+        UserError: it does not exist, or is not YAML in UTF-8.
+    """
     if Path(name).suffix in (".yaml", ".yml"):
         try:
-            text = Path(name).read_text()
+            content = absolute(name).read_bytes()
         except OSError as error:
             raise UserError(f"--config {name}: cannot be read ({error.strerror})") from error
     elif name in list_recipes():
-        text = (resources.files(f"{__package__}.configs") / f"{name}.yaml").read_text()
+        content = (resources.files(f"{__package__}.configs") / f"{name}.yaml").read_bytes()
     else:
         raise UserError(
             f"--config {name}: no such recipe{_nearest(name, list_recipes())}; "
             f"known: {', '.join(list_recipes())}, or a path ending in .yaml"
         )
-    return parse_config(_read_yaml(text, name), overrides or [])
+    return _read_yaml(_as_text(content, name), name)
+
+
+def _as_text(content: bytes, name: str) -> str:
+    """UTF-8 whatever the locale, with or without a byte order mark."""
+    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        raise UserError(f"--config {name}: is in UTF-16; save it in UTF-8")
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"--config {name}: not UTF-8 at line {line}; save it in UTF-8") from error
 
 
 def parse_config(values: dict[str, Any], overrides: list[str]) -> Config:

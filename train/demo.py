@@ -7,12 +7,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import UserError
+from ..pipeline.machine import num_cores
 from ..pipeline.sources import demo_images, open_source
 from .config import Config, read_config
-from .device import num_cores
-from .pretrain import EXIT_STOPPED, begin_run, pretrain
+from .opening import begin_run
+from .pretrain import EXIT_STOPPED, finish_run
 from .preview import draw_preview
+from .resume import tell_resume
 
 _DATA = Path("demo-data")
 _PICTURES_SEEN = 36_000  # of all epochs together: about two minutes on two cores
@@ -20,12 +23,14 @@ _PICTURES_SEEN = 36_000  # of all epochs together: about two minutes on two core
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam demo`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam demo",
         description="Train SimSiam for a few minutes and show what the features are worth.",
     )
-    parser.add_argument("--data", help="your pictures instead of generated ones")
-    parser.add_argument("--val", help="labelled pictures to ask about (a fifth of --data)")
+    parser.add_argument("--data", type=user_path, help="your pictures instead of generated ones")
+    parser.add_argument(
+        "--val", type=user_path, help="labelled pictures to ask about (a fifth of --data)"
+    )
     return parser.parse_args(argv)
 
 
@@ -35,14 +40,14 @@ def main(argv: list[str]) -> int:
     if args.val and not args.data:
         raise UserError("--val: is for your own pictures; give --data as well")
     config = _generated() if args.data is None else _own(args.data, args.val)
-    job, run = begin_run(config, name="demo")
+    opened = begin_run(config, name="demo")
+    run = opened.run
     views = run.path / "views.png"
     assert config.data.path is not None
     draw_preview(config.data.path, views, augment=config.augment, loader=config.loader)
-    summary = pretrain(job, run)
-    run.close()
+    summary = finish_run(opened)
     if summary is None:
-        print(f"stopped after saving; continue with: swiftsiam pretrain --resume {run.path}")
+        print(f"stopped after saving; continue with: {tell_resume(run.path)}")
         return EXIT_STOPPED
     _print_result(summary, Console(highlight=False))
     print(f"run folder   {run.path}")

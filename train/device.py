@@ -1,12 +1,12 @@
 """What to run on and at which precision, decided once and written into the run's configuration."""
 
 import contextlib
-import os
 from typing import NamedTuple
 
 import torch
 
 from ..pipeline.errors import UserError
+from ..pipeline.machine import num_cores
 from .config import Config, replace
 
 
@@ -63,11 +63,6 @@ def choose_compile(asked: str, device: str) -> Choice:
     if device == "cuda":
         return Choice("on", "pays on cuda")
     return Choice("off", "on a CPU compiling takes longer than it saves in a short run")
-
-
-def num_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0))
 
 
 def choose_num_workers(config: Config, device: str) -> int:

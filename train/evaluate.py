@@ -1,7 +1,7 @@
 """Evaluation during and after training: kNN of the network's features, and the floors below it."""
 
+import contextlib
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -9,15 +9,16 @@ import torch.nn.functional as F
 from torch import nn
 
 from ..pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD, build_eval_spec
-from ..pipeline.errors import UserError
+from ..pipeline.errors import BadSampleError, UserError
 from ..pipeline.loader import Loader, build_loader
 from ..pipeline.philox import order_keys
-from ..pipeline.sources import Source, open_source
+from ..pipeline.sources import Source
 from .config import Config
 from .device import build_autocast, view_dtype
 from .knn import Features, accuracy, extract_features
 
 _RAW_SIDE = 8
+_NUM_TRIED = 16  # pictures, before a run that asks for their kNN
 _CHOICE_EPOCH = np.uint64(2**32 - 1)  # no epoch of training has this order
 
 
@@ -46,6 +47,17 @@ class KnnData:
     queries: Loader
     query_labels: torch.Tensor
     """Position in the queries' classes → position in the bank's."""
+    shared: dict[int, list[int]]
+    """Queries that lie in the bank as well, of `find_shared`: they do not vote for themselves."""
+
+    def check(self) -> None:
+        """Try a few pictures of each, since all of them may be of no use.
+
+        Raises:
+            UserError: none of them can be read.
+        """
+        for loader in (self.bank, self.queries):
+            loader.check_readable(_NUM_TRIED)
 
     def close(self) -> None:
         """Stop the loaders' workers."""
@@ -54,22 +66,28 @@ class KnnData:
 
 
 def open_knn_data(
-    config: Config, bank: Source, *, queries_path: str, field: str, max_queries: int | None
+    config: Config,
+    bank: Source,
+    queries: Source,
+    *,
+    fields: tuple[str, str],
+    max_queries: int | None,
+    splits: bool,
 ) -> KnnData:
     """The loaders of a kNN evaluation as the configuration has it.
 
     Args:
         config: resolved.
-        bank: labelled pictures.
-        queries_path: labelled pictures, whose class names all occur in the bank.
-        field: what names queries_path in errors.
+        bank: labelled pictures that vote.
+        queries: labelled pictures, whose class names all occur in the bank.
+        fields: what names the bank and the queries in errors.
         max_queries: a fixed random choice of so many; None: all.
+        splits: the two are one set: a fixed fifth of it asks, and the others vote.
 
     Raises:
         UserError: no labels, or a class that the bank lacks.
     """
-    queries = open_source(queries_path, field=field)
-    for source, name in ((bank, "data.path"), (queries, field)):
+    for source, name in zip((bank, queries), fields, strict=True):
         if not source.classes:
             raise UserError(
                 f"{name}: has no class folders, and kNN needs labels; give labelled data"
@@ -77,13 +95,13 @@ def open_knn_data(
     missing = sorted(set(queries.classes) - set(bank.classes))
     if missing:
         raise UserError(
-            f"{field}={queries_path}: class {missing[0]!r} is not among the {len(bank.classes)} "
+            f"{fields[1]}: class {missing[0]!r} is not among the {len(bank.classes)} "
             "classes of the bank; both need the same class folders"
         )
     labels = torch.tensor([bank.classes.index(name) for name in queries.classes])
     seed, max_bank = config.train.seed, config.eval.max_bank
     voting = choose_indices(bank, limit=max_bank, seed=seed)
-    if config.data.path is not None and Path(queries_path).samefile(config.data.path):
+    if splits:
         fifth = choose_indices(queries, limit=max(len(queries) // 5, 1), seed=seed + 1)
         voting = np.setdiff1d(voting, fifth)
         asking = fifth[:: -(-len(fifth) // (max_queries or len(fifth)))]
@@ -93,7 +111,30 @@ def open_knn_data(
         bank=_eval_loader(config, bank, voting),
         queries=_eval_loader(config, queries, asking),
         query_labels=labels,
+        shared=find_shared(bank, voting, queries, asking),
     )
+
+
+def find_shared(
+    bank: Source, voting: np.ndarray, queries: Source, asking: np.ndarray
+) -> dict[int, list[int]]:
+    """Which pictures are in the bank and among the queries.
+
+    Two names of one file, by links of any kind, are one picture; copies are not found out.
+
+    Returns:
+        {index of a query: indices in the bank}
+    """
+    in_bank: dict[tuple[int, int, int], list[int]] = {}
+    for index in voting.tolist():
+        with contextlib.suppress(BadSampleError):  # it will not vote at all
+            in_bank.setdefault(bank.place(index), []).append(index)
+    shared = {}
+    for index in asking.tolist():
+        with contextlib.suppress(BadSampleError):
+            if (place := queries.place(index)) in in_bank:
+                shared[index] = in_bank[place]
+    return shared
 
 
 def choose_indices(source: Source, *, limit: int | None, seed: int) -> np.ndarray:
@@ -126,4 +167,22 @@ def evaluate_knn(network: nn.Module, data: KnnData, config: Config) -> float:
     queries = extract_features(network, data.queries, autocast=autocast)
     to_bank = data.query_labels.to(queries.labels.device)
     queries = Features(queries.features, to_bank[queries.labels], queries.indices)
-    return accuracy(queries, bank, k=config.eval.k, temperature=config.eval.temperature)
+    return accuracy(
+        queries,
+        bank,
+        k=config.eval.k,
+        temperature=config.eval.temperature,
+        excluded=_rows_of(data.shared, queries, bank),
+    )
+
+
+def _rows_of(shared: dict[int, list[int]], queries: Features, bank: Features) -> torch.Tensor:
+    """(P, 2) int64: the query's and the bank's row of each pair of equal pictures."""
+    row_of = {index: row for row, index in enumerate(bank.indices.tolist())}
+    pairs = [
+        (row, row_of[same])
+        for row, index in enumerate(queries.indices.tolist())
+        for same in shared.get(index, ())
+        if same in row_of
+    ]
+    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)

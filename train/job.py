@@ -1,6 +1,7 @@
 """A training job: everything that a run trains with, made from its configuration."""
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from ..pipeline.sources import Source, open_source
 from .config import Config
 from .device import build_autocast, view_dtype
 from .evaluate import KnnData, choose_indices, open_knn_data
-from .optim import build_learning_rate, build_optimizer
+from .optim import build_learning_rate, build_optimizer, load_optimizer
 from .schedule import LearningRate
 from .step import TrainStep
 
@@ -29,12 +30,24 @@ class Job:
     optimizer: torch.optim.Optimizer
     train_step: TrainStep
     rate: LearningRate
+    listing: dict[str, Any]
+    """`digest` and `count` of the pictures that it trains on."""
     step: int = 0
+    offset: int = 0
+    """What the schedule is ahead of `step`: not 0 once the pictures have changed in mid-run, since
+    then an epoch has another number of steps."""
+    place: dict[str, int]
+    """The loader's, behind the last batch that was trained on."""
+
+    @property
+    def scheduled_step(self) -> int:
+        """`step` as the schedule counts it: over epochs of the pictures as they are now."""
+        return self.step + self.offset
 
     @property
     def total_steps(self) -> int:
         """Of the whole run."""
-        return self.rate.epochs * self.rate.steps_per_epoch
+        return self.rate.epochs * self.rate.steps_per_epoch - self.offset
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs: tensors and plain types."""
@@ -43,17 +56,27 @@ class Job:
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "train_step": self.train_step.state(),
-            "loader": self.loader.state(),
+            "loader": self.place,
+            "offset": self.offset,
+            "steps_per_epoch": self.rate.steps_per_epoch,
+            "listing": self.listing,
             "backbone": self.config.model.backbone,
         }
 
-    def load(self, state: dict[str, Any]) -> None:
-        """Continue behind `state`."""
+    def load(self, state: dict[str, Any], *, pictures_changed: bool) -> None:
+        """Continue behind `state`; over other pictures, at the same share of its epoch."""
         self.step = state["step"]
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_optimizer(self.optimizer, state["optimizer"])
         self.train_step.load(state["train_step"])
-        self.loader.load(state["loader"])
+        self.offset = state.get("offset", 0)
+        self.place = state["loader"]
+        if pictures_changed:
+            epoch, done = divmod(self.scheduled_step, state["steps_per_epoch"])
+            done = done * self.rate.steps_per_epoch // state["steps_per_epoch"]
+            self.place = {"epoch": epoch, "position": done * self.config.train.batch_size}
+            self.offset = epoch * self.rate.steps_per_epoch + done - self.step
+        self.loader.load(self.place)
 
 
 def build_job(config: Config) -> Job:
@@ -64,6 +87,7 @@ def build_job(config: Config) -> Job:
     if not config.data.path:
         raise UserError("data.path: not set; give data.path=FOLDER with your pictures")
     source = open_source(config.data.path)
+    chosen = choose_indices(source, limit=config.data.limit, seed=train.seed)
     loader = build_loader(
         source=source,
         specs=build_train_specs(config.augment),
@@ -75,12 +99,12 @@ def build_job(config: Config) -> Job:
         device=train.device,
         num_workers=config.data.num_workers or 0,
         max_bad_samples=config.data.max_bad_samples,
-        indices=choose_indices(source, limit=config.data.limit, seed=train.seed),
+        indices=chosen,
         num_epochs=train.epochs,
         ops=config.augment.ops,
     )
     if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
-        open_val_data(config, source, max_queries=None)
+        open_val_data(config, source, max_queries=None).check()
     torch.manual_seed(train.seed)
     model = SimSiam(config.model).to(train.device)
     if train.channels_last:
@@ -107,16 +131,21 @@ def build_job(config: Config) -> Job:
         optimizer=optimizer,
         train_step=train_step,
         rate=rate,
+        listing={"digest": source.digest, "count": len(chosen)},
+        place=loader.state(),
     )
 
 
 def open_val_data(config: Config, source: Source, *, max_queries: int | None) -> KnnData:
     """The run's own validation data; all of it where `max_queries` is None."""
-    assert config.data.val_path is not None
+    path, val_path = config.data.path, config.data.val_path
+    assert path is not None
+    assert val_path is not None
     return open_knn_data(
         config,
         source,
-        queries_path=config.data.val_path,
-        field="data.val_path",
+        open_source(val_path, field="data.val_path"),
+        fields=(f"data.path={path}", f"data.val_path={val_path}"),
         max_queries=max_queries,
+        splits=Path(path).samefile(val_path),
     )

@@ -10,10 +10,11 @@ from typing import Annotated, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Le
 from pydantic import ConfigDict
 from torch import nn
 
+from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader
 
 _SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
@@ -25,17 +26,17 @@ class EvalConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    every: Annotated[int, Ge(0)] = 10
+    every: Annotated[int, Ge(0), Le(1_000_000)] = 10
     """Epochs between two kNN evaluations; 0: only at the end."""
-    k: Annotated[int, Ge(1)] = 200
+    k: Annotated[int, Ge(1), Le(100_000)] = 200
     """Neighbours that vote."""
-    temperature: Annotated[float, Gt(0)] = 0.1
+    temperature: Annotated[float, Ge(0.001), Le(1000)] = 0.1
     """Of the votes' weights."""
-    max_bank: Annotated[int, Ge(1)] | None = 50_000
+    max_bank: Annotated[int, Ge(1), Le(2**40)] | None = 50_000
     """Training pictures whose labels vote; null: all. A fixed random choice of the seed."""
-    max_queries: Annotated[int, Ge(1)] | None = 10_000
+    max_queries: Annotated[int, Ge(1), Le(2**40)] | None = 10_000
     """Validation pictures during training; the last evaluation takes all."""
-    batch_size: Annotated[int, Ge(1)] = 256
+    batch_size: Annotated[int, Ge(1), Le(1_000_000)] = 256
     """Pictures in one forward pass, over all processes."""
     floors: bool = False
     """Before training, the kNN of raw pixels and of the network at random initialisation."""
@@ -65,6 +66,12 @@ def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.aut
         normalized = F.normalize(features[rows].float(), dim=1)
         parts.append((normalized, batch.label[rows], batch.index[rows]))
     backbone.train(was_training)
+    if not sum(len(labels) for _, labels, _ in parts):
+        first = next(iter(loader.bad_samples.values()))
+        raise UserError(
+            f"{first.key}: {first.reason}; nor can any other of the {len(loader.bad_samples)} "
+            "pictures be read, and kNN needs some; check the data"
+        )
     return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
@@ -76,6 +83,7 @@ def predict(
     *,
     k: int,
     temperature: float,
+    excluded: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """The class that the neighbours vote for.
 
@@ -85,22 +93,53 @@ def predict(
         bank_labels: (N,) int64, from 0.
         k: neighbours; no more than N are used.
         temperature: of the weights.
+        excluded: (P, 2) int64: query and row of the bank that does not vote for it, since it is
+            the same picture; a query never has all of the bank against it.
 
     Returns:
         (Q,) int64. No Q × N matrix is held: queries pass in chunks.
     """
     num_classes = int(bank_labels.max()) + 1
     chunk = max(_SIMILARITIES // len(bank), 1)
+    if excluded is None:
+        excluded = torch.empty(0, 2, dtype=torch.int64)
+    excluded = excluded.to(queries.device)
     predictions = []
-    for part in queries.split(chunk):
-        similarity, neighbours = (part @ bank.T).topk(min(k, len(bank)), dim=1)
+    for number, part in enumerate(queries.split(chunk)):
+        similarity = part @ bank.T
+        row = excluded[:, 0] - number * chunk
+        is_here = (row >= 0) & (row < len(part))
+        similarity[row[is_here], excluded[is_here, 1]] = float("-inf")
+        similarity, neighbours = similarity.topk(min(k, len(bank)), dim=1)
+        # The nearest weighs 1, or small temperatures would overflow.
+        weights = ((similarity - similarity[:, :1]) / temperature).exp()
         votes = torch.zeros(len(part), num_classes, device=part.device)
-        votes.scatter_add_(1, bank_labels[neighbours], (similarity / temperature).exp())
+        votes.scatter_add_(1, bank_labels[neighbours], weights)
         predictions.append(votes.argmax(dim=1))
     return torch.cat(predictions)
 
 
-def accuracy(queries: Features, bank: Features, *, k: int, temperature: float) -> float:
-    """Top-1 accuracy in percent."""
-    predicted = predict(queries.features, bank.features, bank.labels, k=k, temperature=temperature)
+def accuracy(
+    queries: Features,
+    bank: Features,
+    *,
+    k: int,
+    temperature: float,
+    excluded: torch.Tensor | None = None,
+) -> float:
+    """Top-1 accuracy in percent; see `predict`.
+
+    Raises:
+        UserError: the bank is nothing but the query itself.
+    """
+    if excluded is not None and len(excluded) and len(bank.labels) < 2:
+        raise UserError("the bank holds no picture but the query itself; give more pictures")
+    predicted = predict(
+        queries.features,
+        bank.features,
+        bank.labels,
+        k=k,
+        temperature=temperature,
+        excluded=excluded,
+    )
     return 100.0 * float((predicted == queries.labels).double().mean())

@@ -8,38 +8,53 @@ from typing import Any
 import torch
 
 from ..model.simsiam import ModelConfig, SimSiam
+from ..pipeline.arguments import Parser, output, real, user_path, whole
 from ..pipeline.errors import UserError
+from ..pipeline.files import write_atomically
 from ..pipeline.sources import open_source
 from .checkpoint import find_checkpoint, load_checkpoint
 from .config import Config, replace
 from .device import resolve
 from .evaluate import RawPixels, evaluate_knn, open_knn_data
-from .run import read_run_config
+from .resume import read_run_config
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam knn`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam knn",
         description="k-nearest-neighbour accuracy of a checkpoint's features.",
         epilog="With one DATA, the run's own training pictures are the bank.",
     )
     parser.add_argument(
-        "checkpoint", metavar="CKPT", type=Path, help="a run folder or its stepN.pt"
+        "checkpoint", metavar="CKPT", type=user_path, help="a run folder or its stepN.pt"
     )
     parser.add_argument(
         "data",
         metavar="DATA",
         nargs="+",
+        type=user_path,
         help="[BANK] QUERIES: folders of class folders; QUERIES' classes all occur in BANK",
     )
-    parser.add_argument("--k", type=int, help="neighbours that vote (the run's eval.k)")
-    parser.add_argument("--temperature", type=float, help="of the votes (the run's own)")
-    parser.add_argument("--max-bank", type=int, help="random choice of so many bank pictures (all)")
+    parser.add_argument(
+        "--k", type=whole(1, 100_000), help="neighbours that vote (the run's eval.k)"
+    )
+    parser.add_argument(
+        "--temperature",
+        type=real(0.001, 1000),
+        help="of the votes (the run's own)",
+    )
+    parser.add_argument(
+        "--max-bank",
+        type=whole(1, 2**40),
+        help="random choice of so many bank pictures (all)",
+    )
     parser.add_argument(
         "--floors", action="store_true", help="also raw pixels and the network before training"
     )
-    parser.add_argument("--json", metavar="FILE", type=Path, help="write the figures here as well")
+    parser.add_argument(
+        "--json", metavar="FILE", type=output("--json"), help="write the figures here as well"
+    )
     args = parser.parse_args(argv)
     if len(args.data) > 2:
         parser.error(f"DATA: one or two folders, not {len(args.data)}")
@@ -49,13 +64,29 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Print the figures; 0 when done."""
     args = parse_arguments(argv)
-    path = find_checkpoint(args.checkpoint)
-    config = _configure(args, path)
-    state = load_checkpoint(path)
-    model = build_model(config.model, state, path)
-    bank = open_source(args.data[0] if len(args.data) == 2 else config.data.path or "")
+    checkpoint = find_checkpoint(args.checkpoint)
+    state = load_checkpoint(checkpoint)
+    config = _configure(args, checkpoint)
+    model = build_model(config.model, state, checkpoint)
+    bank_path = str(args.data[0]) if len(args.data) == 2 else config.data.path or ""
+    fields = ("BANK" if len(args.data) == 2 else "data.path", "QUERIES")
+    bank = open_source(bank_path, field=fields[0])
+    queries = open_source(args.data[-1], field=fields[1])
     torch.set_num_threads(config.train.num_threads or torch.get_num_threads())
-    data = open_knn_data(config, bank, queries_path=args.data[-1], field="DATA", max_queries=None)
+    data = open_knn_data(
+        config,
+        bank,
+        queries,
+        fields=(f"{fields[0]}={bank_path}", f"{fields[1]}={args.data[-1]}"),
+        max_queries=None,
+        splits=False,
+    )
+    if data.shared:
+        print(
+            f"{len(data.shared):,} of the {len(data.queries.indices):,} queries are in the bank as "
+            "well; none votes for itself",
+            flush=True,
+        )
     networks: dict[str, torch.nn.Module] = {"checkpoint": model.backbone}
     if args.floors:
         torch.manual_seed(config.train.seed)
@@ -72,27 +103,21 @@ def main(argv: list[str]) -> int:
     finally:
         data.close()
     if args.json:
-        args.json.write_text(json.dumps(figures, indent=2) + "\n")
+        write_atomically(args.json, json.dumps(figures, indent=2).encode() + b"\n")
     return 0
 
 
-def _configure(args: argparse.Namespace, path: Path) -> Config:
+def _configure(args: argparse.Namespace, checkpoint: Path) -> Config:
     """The run's own configuration, for the machine at hand."""
-    run = path.parent.parent
-    stored = read_run_config(run, [])
+    run = checkpoint.parent.parent
+    stored = read_run_config(run, []).config
     settings: dict[str, Any] = {"max_bank": args.max_bank}
     if args.k is not None:
-        settings["k"] = _positive("--k", args.k)
+        settings["k"] = args.k
     if args.temperature is not None:
-        settings["temperature"] = _positive("--temperature", args.temperature)
+        settings["temperature"] = args.temperature
     machine = {"device": "auto", "precision": "auto", "num_threads": None}
     return resolve(replace(stored, eval=settings, train=machine, loader={"engine": "auto"})).config
-
-
-def _positive(name: str, value: float) -> float:
-    if value <= 0:
-        raise UserError(f"{name}={value}: must be over 0")
-    return value
 
 
 def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> SimSiam:

@@ -1,10 +1,10 @@
 """SGD as the paper has it: weight decay on everything, the predictor's rate constant."""
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import torch
-from annotated_types import Ge, Gt
+from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 
 from ..model.simsiam import SimSiam
@@ -27,20 +27,35 @@ class OptimConfig:
     """constant, as released: the predictor adapts to the latest representations (section 4.2)."""
     schedule: Literal["step", "epoch"] = "step"
     """How often the cosine moves; the reference moves it each epoch."""
-    warmup_epochs: Annotated[int, Ge(0)] | None = None
+    warmup_epochs: Annotated[int, Ge(0), Le(1_000_000)] | None = None
     """Linear warm-up; null: 10 for batches of 1,024 and more, else none (section 4.3)."""
 
 
 def build_optimizer(model: SimSiam, config: OptimConfig, *, lr: float) -> torch.optim.SGD:
-    """Two groups of trainable parameters: the encoder, and the predictor with its own rate."""
+    """Two groups of trainable parameters: the encoder, and the predictor with its own rate.
+
+    Fused, since only that kind can skip a step by a flag on the device (see `TrainStep`).
+    """
     encoder = [*model.backbone.parameters(), *model.projector.parameters()]
     groups = [
         {"params": [p for p in encoder if p.requires_grad], "decays": True},
         {"params": list(model.predictor.parameters()), "decays": config.predictor_lr == "decayed"},
     ]
-    return torch.optim.SGD(
-        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay
+    optimizer = torch.optim.SGD(
+        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
     )
+    if config.momentum:
+        # A first step that is skipped would leave the buffer that it makes uninitialised.
+        for group in groups:
+            for parameter in group["params"]:
+                optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    return optimizer
+
+
+def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Take the momentum of a saved optimiser; rates and decay stay those of the configuration."""
+    options = optimizer.state_dict()["param_groups"]
+    optimizer.load_state_dict({"state": state["state"], "param_groups": options})
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, rate: LearningRate, *, step: int) -> float:

@@ -1,11 +1,14 @@
 """Before a run: what it will do and why, and what it will cost."""
 
 import resource
+import shutil
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from ..pipeline.errors import UserError
 from .device import Choice
 from .progress import format_seconds, print_pairs
 
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from .job import Job
 
 _TIMED_STEPS = 3
+_OTHER_FILES = 2_000_000  # bytes: metrics, curves, configuration
 
 
 def print_start(job: "Job", reasons: dict[str, Choice]) -> None:
@@ -32,6 +36,36 @@ def print_start(job: "Job", reasons: dict[str, Choice]) -> None:
             f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
         }
     )
+    print_left_out(job)
+
+
+def print_left_out(job: "Job") -> None:
+    """What lies in the data folder and is not trained on."""
+    for reason, count in job.source.left_out:
+        print(f"  left out: {count:,} {reason}", flush=True)
+
+
+def check_free_space(job: "Job", path: Path, *, num_present: int) -> None:
+    """Refuse to begin what the disk cannot hold.
+
+    Args:
+        job: to be saved.
+        path: of the run folder, or of any below which it will be made.
+        num_present: checkpoints that lie there already.
+
+    Raises:
+        UserError: not enough space.
+    """
+    # One more than are kept, for a while.
+    num_needed = max(job.config.run.keep_checkpoints + 1 - num_present, 1)
+    needed = num_needed * checkpoint_bytes(job) + _OTHER_FILES
+    existing = next(p for p in (path, *path.parents) if p.exists())
+    free = shutil.disk_usage(existing).free
+    if free < needed:
+        raise UserError(
+            f"run.dir={path}: needs {needed / 1e6:.0f} MB for checkpoints, {free / 1e6:.0f} MB are "
+            "free; make room or choose another run.dir"
+        )
 
 
 def checkpoint_bytes(job: "Job") -> int:

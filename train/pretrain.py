@@ -1,24 +1,29 @@
 """Pre-train SimSiam: the main path, from a configuration to a run folder."""
 
 import argparse
+import contextlib
 import time
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 
-from ..pipeline.errors import UserError
-from .checkpoint import load_newest, save_checkpoint
-from .config import Config, list_recipes, read_config, replace
+from ..pipeline.arguments import Parser, user_path
+from ..pipeline.errors import MachineError, UserError
+from .checkpoint import list_checkpoints, list_set_aside, load_newest, save_checkpoint
+from .config import list_recipes, read_config
 from .curves import draw_curves
 from .device import resolve
 from .evaluate import RawPixels, evaluate_knn
 from .job import Job, build_job, open_val_data
+from .opening import OpenedRun, open_run
 from .optim import set_learning_rate
 from .preflight import dry_run, print_start
 from .progress import Status, TrainingProgress, format_seconds
-from .run import RunFolder, create_run, read_run_config
-from .signals import StopRequest
+from .resume import check_listing, tell_divergence, tell_resume
+from .run import RunFolder
+from .signals import StoppedWaitingError, StopRequest
+from .step import DivergedError
 from .stopwatch import Stopwatch
 from .summary import build_summary
 
@@ -36,15 +41,17 @@ def train(job: Job, run: RunFolder) -> bool:
         TrainingProgress(
             start=job.step, steps=job.total_steps, every_s=config.train.log_every_s
         ) as progress,
+        _saved_in_the_end(job, run),
     ):
-        for epoch in range(job.step // job.rate.steps_per_epoch, config.train.epochs):
+        for epoch in range(job.scheduled_step // job.rate.steps_per_epoch, config.train.epochs):
             job.loader.set_epoch(epoch)
-            for batch in stopwatch.waiting_for(job.loader):
-                lr = set_learning_rate(job.optimizer, job.rate, step=job.step)
+            for batch in stopwatch.waiting_for(job.loader, within=stop.waiting):
+                lr = set_learning_rate(job.optimizer, job.rate, step=job.scheduled_step)
                 job.train_step(*batch.views)
                 job.step += 1
+                job.place = job.loader.state()
                 progress.tick(job.step)
-                epoch_ends = job.step % job.rate.steps_per_epoch == 0
+                epoch_ends = job.scheduled_step % job.rate.steps_per_epoch == 0
                 if job.step % config.train.log_every == 0 or epoch_ends:
                     progress.update(_log(job, run, stopwatch, epoch=epoch, lr=lr))
                 due = time.monotonic() - last_saved > config.run.checkpoint_every_s
@@ -53,13 +60,29 @@ def train(job: Job, run: RunFolder) -> bool:
                     last_saved = time.monotonic()
                     if stop.asked:
                         return False
+            job.place = job.loader.state()
             with stopwatch.paused():
                 _evaluate_if_due(job, run, progress, epoch=epoch)
                 _save(job, run)
             last_saved = time.monotonic()
             if stop.asked and job.step < job.total_steps:
                 return False
-    return True
+    return job.step == job.total_steps
+
+
+@contextlib.contextmanager
+def _saved_in_the_end(job: Job, run: RunFolder) -> Iterator[None]:
+    """Save the steps taken when the data or the machine fail, or a stop ends a wait for data."""
+    begun_at = job.step
+    try:
+        yield
+    except StoppedWaitingError:
+        _save(job, run)
+    except (UserError, MachineError):
+        if job.step > begun_at:
+            with contextlib.suppress(MachineError):  # the error that is under way says more
+                _save(job, run)
+        raise
 
 
 def _log(job: Job, run: RunFolder, stopwatch: Stopwatch, *, epoch: int, lr: float) -> Status:
@@ -69,18 +92,13 @@ def _log(job: Job, run: RunFolder, stopwatch: Stopwatch, *, epoch: int, lr: floa
         "type": "train",
         "step": job.step,
         "epoch": epoch,
-        "epoch_progress": round(job.step / job.rate.steps_per_epoch, 4),
+        "epoch_progress": round(job.scheduled_step / job.rate.steps_per_epoch, 4),
         "loss": figures.loss,
         "z_std": figures.z_std,
         "lr": lr,
         **pace._asdict(),
     }
     run.log(record)
-    if figures.loss != figures.loss:
-        raise FloatingPointError(
-            f"the loss is not a number at step {job.step}; lower optim.base_lr or use "
-            "train.precision=fp32, and continue from the last checkpoint"
-        )
     return Status(
         epoch=epoch,
         epochs=job.config.train.epochs,
@@ -132,32 +150,46 @@ def measure_floors(job: Job, run: RunFolder) -> None:
 
 
 def _save(job: Job, run: RunFolder) -> None:
-    save_checkpoint(
-        run.checkpoints, job.state(), step=job.step, keep=job.config.run.keep_checkpoints
-    )
+    job.train_step.check()
+    keep = job.config.run.keep_checkpoints
+    with run.writing(f"the checkpoint of step {job.step}"):
+        save_checkpoint(run.checkpoints, job.state(), step=job.step, keep=keep)
 
 
-def pretrain(job: Job, run: RunFolder) -> dict[str, Any] | None:
+def pretrain(job: Job, run: RunFolder, *, changes: tuple[str, ...] = ()) -> dict[str, Any] | None:
     """Continue the run from its newest checkpoint, or begin it, and finish it.
+
+    Args:
+        job: at step 0.
+        run: its folder.
+        changes: of its configuration, that are to be told and kept.
 
     Returns:
         The summary, as in summary.json; None when a signal stopped the run.
+
+    Raises:
+        UserError: nothing can be continued, or training has diverged.
     """
-    state = load_newest(run.checkpoints)
-    if state is not None:
-        job.load(state)
-    run.forget_metrics_after(job.step if state is not None else -1)
-    if state is not None:
-        print(f"continues at step {job.step} of {job.total_steps}", flush=True)
-    elif job.config.eval.floors and job.config.data.val_path:
+    resumed, change = load_progress(job, run)
+    run.forget_metrics_after(job.step if resumed else -1)
+    for text in (*changes, *change):
+        print(text, flush=True)
+        run.log({"type": "change", "step": job.step, "text": text})
+    if change:
+        _save(job, run)  # or a resume after a kill would ask again
+    if not resumed and job.config.eval.floors and job.config.data.val_path:
         measure_floors(job, run)
+    begun_at = job.step
     try:
         finished = train(job, run)
+    except DivergedError as error:
+        raise UserError(tell_divergence(job, run, error, begun_at=begun_at)) from None
     finally:
         job.loader.close()
     metrics = run.read_metrics()
     if any(r["type"] == "train" for r in metrics):
-        draw_curves(metrics, run.curves_path, title=run.path.name)
+        with run.writing(run.curves_path.name):
+            draw_curves(metrics, run.curves_path, title=run.path.name)
     if not finished:
         return None
     summary = build_summary(job, metrics)
@@ -165,9 +197,33 @@ def pretrain(job: Job, run: RunFolder) -> dict[str, Any] | None:
     return summary
 
 
+def load_progress(job: Job, run: RunFolder) -> tuple[bool, list[str]]:
+    """Load the newest checkpoint into the job.
+
+    Returns:
+        Whether there is one; and what to tell if it was made with other pictures.
+
+    Raises:
+        UserError: all are damaged, or the pictures are others and that is refused.
+    """
+    state = load_newest(run.checkpoints)
+    if state is None:
+        damaged = list_set_aside(run.checkpoints)
+        if damaged:
+            raise UserError(
+                f"--resume {run.path}: its checkpoints are all damaged ({len(damaged)}, kept as "
+                f"{damaged[-1].name}); put back a copy, or begin again at step 0 with --start-over"
+            )
+        return False, []
+    change = check_listing(job, state)
+    job.load(state, pictures_changed=change is not None)
+    print(f"continues at step {job.step} of {job.total_steps}", flush=True)
+    return True, [] if change is None else [change]
+
+
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam pretrain`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam pretrain",
         description="Pre-train SimSiam on a folder of pictures.",
         epilog="Example: swiftsiam pretrain --config cifar10-cpu data.path=cifar/train "
@@ -181,8 +237,13 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--resume",
         metavar="RUN",
-        type=Path,
+        type=user_path,
         help="continue this run folder; with --config, begin it where it does not exist yet",
+    )
+    parser.add_argument(
+        "--start-over",
+        action="store_true",
+        help="with --resume: begin again at step 0; what the run has is kept under other names",
     )
     parser.add_argument(
         "--dry-run",
@@ -193,49 +254,41 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def open_run(args: argparse.Namespace) -> tuple[Job, RunFolder]:
-    """The run that the arguments ask for, new or continued. Bad input leaves no run folder."""
-    if args.resume and (args.resume.exists() or not args.config):
-        job = build_job(read_run_config(args.resume, args.overrides))
-        print(f"run folder: {args.resume}", flush=True)
-        return job, RunFolder(args.resume)
-    config = _read(args)
-    if args.resume:
-        config = replace(config, run={"dir": str(args.resume)})
-    return begin_run(config, name=Path(args.config).stem)
-
-
-def begin_run(config: Config, *, name: str) -> tuple[Job, RunFolder]:
-    """A new run of this configuration, and its folder."""
-    config, reasons = resolve(config)
-    job = build_job(config)
-    print_start(job, reasons)
-    run, job.config = create_run(config, name=name)
-    print(f"run folder: {run.path}", flush=True)
-    return job, run
-
-
-def _read(args: argparse.Namespace) -> Config:
-    if not args.config:
-        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
-    return read_config(args.config, args.overrides)
+def finish_run(opened: OpenedRun) -> dict[str, Any] | None:
+    """`pretrain`; what fails before its first step leaves no new run folder."""
+    job, run, is_new, changes = opened
+    try:
+        return pretrain(job, run, changes=changes)
+    except BaseException:
+        if is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
+            run.remove()
+        raise
+    finally:
+        run.close()
 
 
 def main(argv: list[str]) -> int:
     """`swiftsiam pretrain`: 0 done, 75 stopped by a signal after saving."""
     args = parse_arguments(argv)
     if args.dry_run:
-        config, reasons = resolve(_read(args))
-        job = build_job(config)
-        print_start(job, reasons)
-        dry_run(job)
-        return 0
-    job, run = open_run(args)
-    summary = pretrain(job, run)
-    run.close()
+        return _dry_run(args)
+    opened = open_run(args)
+    summary = finish_run(opened)
     if summary is None:
-        print(f"stopped after saving; continue with: swiftsiam pretrain --resume {run.path}")
+        print(f"stopped after saving; continue with: {tell_resume(opened.run.path)}")
         return EXIT_STOPPED
     shown = {name: summary[name] for name in _SHOWN if summary[name] is not None}
-    print(f"done: {run.path}  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    print(f"done: {opened.run.path}  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    return 0
+
+
+def _dry_run(args: argparse.Namespace) -> int:
+    if args.resume:
+        raise UserError("--dry-run: is for a new run; leave out --resume, or leave out --dry-run")
+    if not args.config:
+        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
+    config, reasons = resolve(read_config(args.config, args.overrides))
+    job = build_job(config)
+    print_start(job, reasons)
+    dry_run(job)
     return 0

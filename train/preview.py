@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
+from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
-from ..pipeline.errors import UserError
 from ..pipeline.loader import LoaderConfig, build_loader, choose_engine
 from ..pipeline.sources import open_source
 from .config import read_config
@@ -19,26 +19,26 @@ _TEXT_HEIGHT = 22
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam preview`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam preview", description="Draw pictures beside their two training views."
     )
-    parser.add_argument("data", metavar="DATA", help="a folder of class folders, or a flat folder")
-    parser.add_argument("--out", type=Path, default=Path("views.png"), help="PNG (views.png)")
+    parser.add_argument(
+        "data", metavar="DATA", type=user_path, help="a folder of class folders, or a flat folder"
+    )
+    parser.add_argument("--out", type=output("--out"), default="views.png", help="PNG (views.png)")
     parser.add_argument("--config", help="take the augmentation of this recipe or file")
     parser.add_argument("--engine", default="auto", help="engine that makes the views (auto)")
-    parser.add_argument("--images", type=int, default=8, help="number of pictures (8)")
-    parser.add_argument("--size", type=int, help="side of a view, px (the recipe's)")
-    parser.add_argument("--epoch", type=int, default=0, help="the epoch whose views are drawn (0)")
+    parser.add_argument("--images", type=whole(1, 10_000), default=8, help="number of pictures (8)")
+    parser.add_argument("--size", type=whole(8, 1024), help="side of a view, px (the recipe's)")
+    parser.add_argument(
+        "--epoch", type=whole(0, 2**31), default=0, help="the epoch whose views are drawn (0)"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str]) -> int:
     """Write the picture; 0 when done."""
     args = parse_arguments(argv)
-    if args.images < 1:
-        raise UserError(f"--images={args.images}: must be at least 1")
-    if not args.out.parent.is_dir():
-        raise UserError(f"--out={args.out}: its folder does not exist; make it first")
     overrides = [f"loader.engine={args.engine}"]
     if args.size is not None:
         overrides.append(f"augment.size={args.size}")
@@ -56,7 +56,7 @@ def main(argv: list[str]) -> int:
 
 
 def draw_preview(
-    data: str,
+    data: str | Path,
     out: Path,
     *,
     augment: AugmentConfig,

@@ -1,140 +1,191 @@
 """The run folder: config.yaml, metrics.jsonl, checkpoints/, summary.json, curves.png."""
 
-import fcntl
+import contextlib
 import json
-import os
-import shutil
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from ..pipeline.errors import UserError
-from .checkpoint import remove_leftovers, sync_folder, write_atomically
-from .config import Config, read_config, replace, split_override, to_yaml
+from ..pipeline.errors import MachineError, UserError
+from ..pipeline.files import (
+    HeldElsewhereError,
+    Lock,
+    absolute,
+    remove_leftovers,
+    sync_folder,
+    write_atomically,
+)
+from .config import Config, replace, to_yaml
+from .versions import describe_version
 
-# What may change on resume without changing what is learnt.
-_FREE_SECTIONS = ("data", "loader", "eval", "run")
+CONFIG = "config.yaml"
+_LOCK = ".lock"
+_CHECKPOINTS = "checkpoints"
 
 
 class RunFolder:
     """One run's files; held by one process at a time."""
 
     def __init__(self, path: Path) -> None:
+        """
+        Args:
+            path: a folder that exists.
+
+        Raises:
+            UserError: another process holds it, or it cannot be written to.
+        """
         self.path = path
-        self.checkpoints = path / "checkpoints"
+        self.checkpoints = path / _CHECKPOINTS
         self.metrics_path = path / "metrics.jsonl"
         self.curves_path = path / "curves.png"
-        self._lock = self._take_lock()
-        self.checkpoints.mkdir(exist_ok=True)
+        try:
+            self._lock = Lock(path / _LOCK)
+            self.checkpoints.mkdir(exist_ok=True)
+        except HeldElsewhereError:
+            raise UserError(
+                f"run.dir={path}: another process is training in this run folder, or just "
+                "beginning to; wait for it, or choose another run.dir"
+            ) from None
+        except OSError as error:
+            raise UserError(
+                f"run.dir={path}: cannot be written to ({error.strerror}); choose another run.dir"
+            ) from error
         remove_leftovers(self.checkpoints)
         remove_leftovers(path)
 
-    def _take_lock(self) -> IO[str]:
-        lock = open(self.path / ".lock", "w")  # noqa: SIM115 - held for the object's life
+    @property
+    def has_begun(self) -> bool:
+        """Whether a configuration is there."""
+        return (self.path / CONFIG).exists()
+
+    @contextlib.contextmanager
+    def writing(self, what: str) -> Iterator[None]:
+        """Tell in one line what could not be written, such as to a disk that is full."""
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            lock.close()
-            raise UserError(
-                f"{self.path}: another process is training in this run folder; wait for it, or "
-                "choose another run.dir"
-            ) from None
-        return lock
+            yield
+        except OSError as error:
+            raise MachineError(
+                f"run.dir={self.path}: {what} could not be written ({error.strerror or error}); "
+                f"what was saved before is kept: make room, then swiftsiam pretrain --resume "
+                f"{self.path}"
+            ) from error
+
+    def write_config(self, config: Config) -> None:
+        """Write config.yaml, and by which version."""
+        text = f"# {describe_version()}\n{to_yaml(config)}"
+        with self.writing(CONFIG):
+            write_atomically(self.path / CONFIG, text.encode())
 
     def log(self, record: dict[str, Any]) -> None:
         """Append one line to metrics.jsonl."""
-        with open(self.metrics_path, "a") as file:
+        with self.writing("metrics.jsonl"), open(self.metrics_path, "a") as file:
             file.write(json.dumps(record) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All records; a last line that a kill cut short is left out."""
-        if not self.metrics_path.exists():
+        """All records. Lines that a kill or a disk has damaged are left out."""
+        try:
+            lines = self.metrics_path.read_bytes().split(b"\n")
+        except FileNotFoundError:
             return []
-        lines = self.metrics_path.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        records = [_parse_record(line) for line in lines]
+        return [record for record in records if record is not None]
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the records of steps that a resumed run takes again."""
         kept = [r for r in self.read_metrics() if r["step"] <= step]
         text = "".join(json.dumps(record) + "\n" for record in kept)
-        write_atomically(self.metrics_path, text.encode())
+        with self.writing("metrics.jsonl"):
+            write_atomically(self.metrics_path, text.encode())
+
+    def start_over(self) -> None:
+        """Keep what the run has under other names, and have nothing."""
+        number = 1
+        while any(self.path.glob(f"*.before-{number}*")):
+            number += 1
+        self.checkpoints.rename(self.path / f"{_CHECKPOINTS}.before-{number}")
+        self.checkpoints.mkdir()
+        if self.metrics_path.exists():
+            self.metrics_path.rename(self.path / f"metrics.before-{number}.jsonl")
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
-        write_atomically(self.path / "summary.json", json.dumps(summary, indent=2).encode() + b"\n")
+        with self.writing("summary.json"):
+            text = json.dumps(summary, indent=2) + "\n"
+            write_atomically(self.path / "summary.json", text.encode())
 
     def close(self) -> None:
         """Let another process have the folder."""
-        self._lock.close()
+        self._lock.release()
+
+    def remove(self) -> None:
+        """Undo the beginning of a run that failed before its first step."""
+        for name in (CONFIG, self.metrics_path.name, "views.png", _LOCK):
+            (self.path / name).unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # something of somebody else's lies in it
+            self.checkpoints.rmdir()
+            self.path.rmdir()
+        self.close()
+
+
+def _parse_record(line: bytes) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    is_record = isinstance(record, dict) and isinstance(record.get("step"), int)
+    return record if is_record and isinstance(record.get("type"), str) else None
 
 
 def create_run(config: Config, *, name: str) -> tuple[RunFolder, Config]:
-    """A new folder that appears under its name only with config.yaml in it.
+    """A new run folder with config.yaml in it.
 
     Args:
         config: resolved.
         name: of the configuration; names the folder where run.dir is null.
 
     Raises:
-        UserError: run.dir exists.
+        UserError: run.dir exists, or cannot be made.
     """
-    path = Path(config.run.dir).expanduser() if config.run.dir else _free_path(name)
-    config = replace(config, run={"dir": str(path)})
-    if os.path.lexists(path):
-        raise UserError(
-            f"run.dir={path}: exists already; continue it with --resume {path}, or choose another"
-        )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staging = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        staging.mkdir()
-        write_atomically(staging / "config.yaml", to_yaml(config).encode())
-        staging.rename(path)
-    except OSError as error:
-        raise UserError(f"run.dir={path}: cannot be made ({error.strerror})") from error
-    sync_folder(path.parent)
-    return RunFolder(path), config
-
-
-def _free_path(name: str) -> Path:
+    if config.run.dir:
+        return _begin(Path(config.run.dir), config)
     for number in range(1, 10_000):
-        path = Path("runs") / (name if number == 1 else f"{name}-{number}")
-        if not path.exists():
-            return path
+        path = absolute("runs") / (name if number == 1 else f"{name}-{number}")
+        if path.exists():
+            continue
+        with contextlib.suppress(_TakenError):  # by a process that started when we did
+            return _begin(path, config)
     raise UserError("run.dir: runs/ holds 9,999 runs of this name; choose a run.dir")
 
 
-def read_run_config(path: Path, overrides: list[str]) -> Config:
-    """The configuration of a run that exists, with what may change on resume laid over it.
-
-    Raises:
-        UserError: no run, or an override that would change what is learnt.
-    """
-    if not (path / "config.yaml").is_file():
-        raise UserError(f"--resume {path}: not a run folder (no config.yaml in it); check the path")
-    stored = read_config(str(path / "config.yaml"))
-    config = replace(read_config(str(path / "config.yaml"), overrides), run={"dir": str(path)})
-    for override in overrides:
-        section, key, _ = split_override(override)
-        old, new = getattr(getattr(stored, section), key), getattr(getattr(config, section), key)
-        if section not in _FREE_SECTIONS and old != new:
-            raise UserError(
-                f"{section}.{key}={new}: the run was begun with {old}, and another value would "
-                f"change its result; only {', '.join(_FREE_SECTIONS)} may change on --resume"
-            )
-    return config
+class _TakenError(UserError):
+    """A run was begun in this folder, or is being begun by another process."""
 
 
-def check_free_space(path: Path, *, needed: int) -> None:
-    """Refuse to begin what the disk cannot hold.
+def _begin(path: Path, config: Config) -> tuple[RunFolder, Config]:
+    taken = f"run.dir={path}: exists already; continue it with --resume {path}, or choose another"
+    if path.exists() and not is_unbegun(path):
+        raise _TakenError(taken)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"run.dir={path}: cannot be made ({error.strerror})") from error
+    try:
+        run = RunFolder(path)
+    except UserError as error:
+        raise _TakenError(str(error)) from error
+    if run.has_begun:  # since we looked
+        run.close()
+        raise _TakenError(taken)
+    config = replace(config, run={"dir": str(path)})
+    run.write_config(config)
+    sync_folder(path.parent)
+    return run, config
 
-    Args:
-        path: any folder below the run's place; its nearest existing parent is asked.
-        needed: bytes.
-    """
-    existing = next(p for p in (path, *path.absolute().parents) if p.exists())
-    free = shutil.disk_usage(existing).free
-    if free < needed:
-        raise UserError(
-            f"run.dir={path}: needs {needed / 1e6:.0f} MB for checkpoints, {free / 1e6:.0f} MB are "
-            "free; make room or choose another run.dir"
-        )
+
+def is_unbegun(path: Path) -> bool:
+    """Whether a folder holds nothing but what a start leaves that was killed before config.yaml."""
+    if not path.is_dir():
+        return False
+    names = {entry.name for entry in path.iterdir()}
+    names = {n for n in names if not (n.startswith(".") and n.endswith(".tmp"))}
+    return names <= {_LOCK, _CHECKPOINTS} and not any((path / _CHECKPOINTS).glob("*"))

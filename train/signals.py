@@ -1,10 +1,16 @@
 """Stopping at a step's boundary when asked to."""
 
+import contextlib
 import signal
+from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+
+
+class StoppedWaitingError(Exception):
+    """A stop was asked for while there was nothing to do but wait."""
 
 
 class StopRequest:
@@ -12,12 +18,29 @@ class StopRequest:
 
     def __init__(self) -> None:
         self.asked = False
+        self._is_waiting = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.asked and number == signal.SIGINT:
             raise KeyboardInterrupt
         self.asked = True
+        if self._is_waiting:
+            self._is_waiting = False
+            raise StoppedWaitingError
+
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a wait that may be long, such as for a batch: a stop ends it.
+
+        Raises:
+            StoppedWaitingError: whatever was waited for may have come, and is lost.
+        """
+        self._is_waiting = True
+        try:
+            yield
+        finally:
+            self._is_waiting = False
 
     def __enter__(self) -> "StopRequest":
         for number in _SIGNALS:

@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple, TypeVar
 
 T = TypeVar("T")
@@ -25,13 +25,21 @@ class Stopwatch:
         self._batches = 0
         self._waited = 0.0
 
-    def waiting_for(self, items: Iterable[T]) -> Iterator[T]:
-        """Pass the items on and count the time until each one comes."""
+    def waiting_for(
+        self, items: Iterable[T], *, within: Callable[[], contextlib.AbstractContextManager[None]]
+    ) -> Iterator[T]:
+        """Pass the items on and count the time until each one comes.
+
+        Args:
+            items: to be passed on.
+            within: the context of each wait.
+        """
         iterator = iter(items)
         while True:
             asked = time.perf_counter()
             try:
-                item = next(iterator)
+                with within():
+                    item = next(iterator)
             except StopIteration:
                 return
             self._waited += time.perf_counter() - asked

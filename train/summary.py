@@ -1,11 +1,9 @@
 """summary.json: how a run ended, and with what it was made."""
 
-import platform
 import statistics
-from importlib import metadata
 from typing import TYPE_CHECKING, Any
 
-import torch
+from .versions import describe_versions
 
 if TYPE_CHECKING:
     from .job import Job
@@ -35,11 +33,5 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
         "device": job.config.train.device,
         "precision": job.config.train.precision,
         "num_threads": job.config.train.num_threads,
-        "versions": _versions(),
+        "versions": describe_versions(),
     }
-
-
-def _versions() -> dict[str, str]:
-    packages = ("swiftsiam", "torch", "torchvision", "numba", "numpy")
-    versions = {name: metadata.version(name) for name in packages}
-    return {"python": platform.python_version(), **versions, "cuda": torch.version.cuda or ""}

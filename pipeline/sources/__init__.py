@@ -1,5 +1,6 @@
 """Where samples come from: each source reads (bytes, label, key) by index, in a sorted listing."""
 
+import hashlib
 from pathlib import Path
 from typing import Protocol
 
@@ -29,7 +30,19 @@ class Source(Protocol):
         """
         ...
 
+    @property
+    def digest(self) -> str:
+        """Of the listing, names and labels: equal where the same pictures are listed."""
+        ...
+
     def __len__(self) -> int: ...
+
+    def place(self, index: int) -> tuple[int, int, int]:
+        """Where a picture lies: device, file and offset, equal for two names of one picture.
+
+        Raises BadSampleError where it cannot be found.
+        """
+        ...
 
     def read(self, index: int) -> bytes:
         """The encoded picture. Raises BadSampleError where it cannot be read."""
@@ -38,6 +51,14 @@ class Source(Protocol):
     def key(self, index: int) -> str:
         """The sample's name, for messages and manifests."""
         ...
+
+
+def digest_of(*parts: bytes) -> str:
+    """For `Source.digest`."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big") + part)
+    return digest.hexdigest()
 
 
 def open_source(path: str | Path, *, field: str = "data.path") -> Source:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from . import digest_of
 from .beton_format import RAW, read_tables
 
 _MAX_CLASSES = 1_000_000
@@ -32,8 +33,10 @@ class BetonSource:
         try:
             self._bytes = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
             self._stamp = _stamp(path)
+            status = Path(path).stat()
         except (OSError, ValueError) as error:  # ValueError: a file of no bytes
             raise UserError(f"{field}={path}: cannot be read ({error})") from error
+        self._file = status.st_dev, status.st_ino
         tables = read_tables(f"{field}={path}", self._bytes)
         self.image_field = tables.image_field
         """Name of the field that holds the pictures."""
@@ -59,6 +62,15 @@ class BetonSource:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def digest(self) -> str:
+        """Of the tables: where each picture lies, its form and its label."""
+        return digest_of(self.images.tobytes(), self.sizes.tobytes(), self.labels.tobytes())
+
+    def place(self, index: int) -> tuple[int, int, int]:
+        """Of the picture in the file."""
+        return *self._file, int(self.images["data_ptr"][index])
 
     @property
     def data(self) -> np.ndarray:

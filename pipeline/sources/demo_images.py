@@ -4,8 +4,6 @@ A killed generation is noticed and carried on: pictures lie in a hidden folder u
 there, and each appears there whole or not at all.
 """
 
-import argparse
-import fcntl
 import io
 import json
 import multiprocessing
@@ -20,7 +18,10 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ..arguments import Parser, user_path, whole
 from ..errors import UserError
+from ..files import HeldElsewhereError, Lock, absolute
+from ..machine import num_cores
 from .demo_motifs import CLASSES, draw_picture
 
 DEFAULT_NUM_IMAGES = 4000
@@ -69,7 +70,7 @@ def generate(directory: Path, *, num_images: int, seed: int = 0, num_workers: in
         )
     if seed < 0:
         raise UserError(f"--seed={seed}: give 0 or more")
-    directory = Path(directory).expanduser()
+    directory = absolute(directory)
     recipe = {"version": VERSION, "num_images": num_images, "seed": seed}
     try:
         with _locked(directory):
@@ -98,17 +99,14 @@ def _locked(directory: Path) -> Iterator[None]:
     if directory.exists() and not directory.is_dir():
         raise UserError(f"DIR={directory}: is a file; give a new or an empty folder")
     directory.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(directory, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise UserError(
-                f"DIR={directory}: another process is writing it; wait, or give another folder"
-            ) from error
+        lock = Lock(directory)
+    except HeldElsewhereError:
+        raise UserError(
+            f"DIR={directory}: another process is writing it; wait, or give another folder"
+        ) from None
+    with lock:
         yield
-    finally:
-        os.close(descriptor)
 
 
 def _claim(directory: Path, recipe: dict[str, int]) -> None:
@@ -208,21 +206,25 @@ def _publish(directory: Path) -> None:
 
 def main(argv: list[str]) -> int:
     """`swiftsiam demo-data DIR [--images N] [--seed S]`."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="swiftsiam demo-data",
         description="Draw a labelled set of JPEGs: ten patterns in random colours, sizes and "
         "places. Three of four pictures go to DIR/train, the others to DIR/val.",
     )
-    parser.add_argument("directory", metavar="DIR", type=Path, help="a new or an empty folder")
+    parser.add_argument("directory", metavar="DIR", type=user_path, help="a new or an empty folder")
     parser.add_argument(
         "--images",
         metavar="N",
-        type=int,
+        type=whole(_MIN_IMAGES, 1_000_000),
         default=DEFAULT_NUM_IMAGES,
         help="pictures in all (default: %(default)s)",
     )
     parser.add_argument(
-        "--seed", metavar="S", type=int, default=0, help="another one gives other pictures"
+        "--seed",
+        metavar="S",
+        type=whole(0, 2**63 - 1),
+        default=0,
+        help="another one gives other pictures",
     )
     options = parser.parse_args(argv)
     start = time.perf_counter()
@@ -230,7 +232,7 @@ def main(argv: list[str]) -> int:
         options.directory,
         num_images=options.images,
         seed=options.seed,
-        num_workers=len(os.sched_getaffinity(0)),
+        num_workers=num_cores(),
     )
     print(
         f"{images.train}: {images.num_train} pictures; {images.val}: {images.num_val}; "

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadSampleError, UserError
+from . import digest_of
 from .kinds import EXTENSIONS
 from .paths import shown
 from .scan import Scan
@@ -39,6 +40,19 @@ class FolderSource:
         """Path relative to the root."""
         start = int(self._ends[index - 1]) if index else 0
         return os.fsdecode(self._paths[start : int(self._ends[index])])
+
+    @property
+    def digest(self) -> str:
+        """Of the relative paths, which hold the class names."""
+        return digest_of(self._paths, self._ends.astype("<i8").tobytes())
+
+    def place(self, index: int) -> tuple[int, int, int]:
+        """Of the file, links followed."""
+        try:
+            status = os.stat(f"{self.root}/{self.key(index)}")  # noqa: PTH116 - of a million files
+        except OSError as error:
+            raise BadSampleError(f"cannot be read ({error.strerror})") from error
+        return status.st_dev, status.st_ino, 0
 
     def read(self, index: int) -> bytes:
         """The file's bytes."""

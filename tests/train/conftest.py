@@ -71,6 +71,38 @@ def start(
     )
 
 
+@pytest.fixture
+def here(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> "Cli":
+    """Run `swiftsiam` in this process: for what is refused, or ends at once."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        from swiftsiam.__main__ import _main
+
+        monkeypatch.chdir(tmp_path)
+        num_threads = torch.get_num_threads()
+        capsys.readouterr()
+        try:
+            code = _main(list(arguments))
+        finally:
+            torch.set_num_threads(num_threads)
+        out, err = capsys.readouterr()
+        return subprocess.CompletedProcess(arguments, code, out, err)
+
+    return run
+
+
+def refused(done: subprocess.CompletedProcess[str], *words: str, code: int = 2) -> None:
+    """It ended with this code, and one line that holds the words."""
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
 Cli = Callable[..., subprocess.CompletedProcess[str]]
 
 

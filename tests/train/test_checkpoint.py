@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from swiftsiam.pipeline import files
 from swiftsiam.pipeline.errors import UserError
-from swiftsiam.train import checkpoint
+from swiftsiam.pipeline.files import write_atomically
 from swiftsiam.train.checkpoint import (
     find_checkpoint,
     list_checkpoints,
     load_checkpoint,
     load_newest,
     save_checkpoint,
-    write_atomically,
 )
 
 
@@ -48,7 +48,11 @@ def test_damaged_one_is_named_and_passed_over(
     assert state["step"] == 5
     assert "step000000010.pt" in capsys.readouterr().err
     with pytest.raises(UserError, match="step000000010"):
-        load_checkpoint(path)
+        load_checkpoint(path.with_name(f"{path.name}.damaged"))
+    # It is set aside: it neither counts among those that are kept, nor is it deleted for them.
+    assert not path.exists()
+    save(tmp_path, 7)
+    assert [p.name for p in list_checkpoints(tmp_path)] == ["step000000005.pt", "step000000007.pt"]
 
 
 class Malicious:
@@ -78,7 +82,7 @@ def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.Mo
     def full_disk(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(checkpoint.os, "fsync", full_disk)
+    monkeypatch.setattr(files.os, "fsync", full_disk)
     with pytest.raises(OSError, match="No space"):
         write_atomically(path, b"new")
     assert path.read_bytes() == b"old"

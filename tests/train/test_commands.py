@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from .conftest import TIMEOUT_S, Cli, start, tiny
+from .conftest import TIMEOUT_S, Cli, refused, start, tiny
 
 
 @pytest.fixture(scope="module")
@@ -30,19 +30,19 @@ def test_knn_repeats_what_the_run_measured(
     assert f"kNN {figures['checkpoint']:.2f} %" in done.stdout
 
 
-def test_knn_names_what_is_wrong(run: Path, pictures: Path, cli: Cli, tmp_path: Path) -> None:
+def test_knn_names_what_is_wrong(run: Path, pictures: Path, here: Cli, tmp_path: Path) -> None:
     other = tmp_path / "other" / "unheard of"
     other.mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(other / "a.png")
     for arguments, word in (
         ((str(run), str(tmp_path / "other")), "'unheard of'"),
         ((str(tmp_path), str(pictures / "val")), "neither a checkpoint"),
-        ((str(run), str(pictures / "val"), "--k=0"), "--k=0"),
+        ((str(run), str(pictures / "val"), "--k=0"), "--k: 0: must be 1"),
+        ((str(run), str(pictures / "val"), "--max-bank=0"), "--max-bank: 0: must be 1"),
+        ((str(run), str(pictures / "val"), "--temperature=nan"), "--temperature: nan"),
+        ((str(run), str(pictures / "val"), "--json=no/where.json"), "does not exist"),
     ):
-        done = cli("knn", *arguments)
-        assert done.returncode == 2
-        assert word in done.stderr
-        assert "Traceback" not in done.stderr
+        refused(here("knn", *arguments), word)
 
 
 def test_preview_shows_the_picture_and_two_views(pictures: Path, cli: Cli, tmp_path: Path) -> None:
@@ -71,15 +71,19 @@ def test_doctor_says_what_works(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize(
-    "command", ["pretrain", "knn", "preview", "doctor", "demo", "demo-data", "bench loader"]
+    "command",
+    ["pretrain", "knn", "preview", "parity", "doctor", "demo", "demo-data", "bench loader"],
 )
-def test_every_command_explains_itself(command: str, cli: Cli) -> None:
-    done = cli(*command.split(), "--help")
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.startswith(f"usage: swiftsiam {command}")
+def test_every_command_explains_itself(
+    command: str, here: Cli, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        here(*command.split(), "--help")
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: swiftsiam {command}")
 
 
-def test_unknown_command_gets_a_hint(cli: Cli) -> None:
-    done = cli("pretrian")
+def test_unknown_command_gets_a_hint(here: Cli) -> None:
+    done = here("pretrian")
     assert done.returncode == 2
     assert "did you mean pretrain" in done.stderr

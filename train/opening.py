@@ -1,0 +1,78 @@
+"""A run, new or continued, as a command line asks for it."""
+
+import argparse
+from pathlib import Path
+from typing import NamedTuple
+
+from ..pipeline.errors import UserError
+from ..pipeline.files import absolute
+from .checkpoint import list_checkpoints
+from .config import Config, list_recipes, read_config, replace
+from .device import resolve
+from .job import Job, build_job
+from .preflight import check_free_space, print_left_out, print_start
+from .resume import read_run_config, tell_differences
+from .run import RunFolder, create_run, is_unbegun
+
+
+class OpenedRun(NamedTuple):
+    """A job and where it is kept."""
+
+    job: Job
+    run: RunFolder
+    is_new: bool
+    """Whether this process has made the folder."""
+    changes: tuple[str, ...] = ()
+    """Of its configuration, that the rest of the run depends on, in words."""
+
+
+def open_run(args: argparse.Namespace) -> OpenedRun:
+    """The run that the arguments ask for, new or continued. Bad input leaves no run folder."""
+    path: Path | None = args.resume
+    if args.start_over and path is None:
+        raise UserError("--start-over: goes with --resume RUN; say which run")
+    if path is not None and not (args.config and (not path.exists() or is_unbegun(path))):
+        return continue_run(args, path)
+    if not args.config:
+        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
+    config = read_config(args.config, args.overrides)
+    if path is not None:
+        config = replace(config, run={"dir": str(path)})
+    return begin_run(config, name=Path(args.config).stem)
+
+
+def begin_run(config: Config, *, name: str) -> OpenedRun:
+    """A new run of this configuration, and its folder."""
+    config, reasons = resolve(config)
+    job = build_job(config)
+    print_start(job, reasons)
+    check_free_space(job, absolute(config.run.dir or "runs"), num_present=0)
+    run, job.config = create_run(config, name=name)
+    print(f"run folder: {run.path}", flush=True)
+    return OpenedRun(job, run, is_new=True)
+
+
+def continue_run(args: argparse.Namespace, path: Path) -> OpenedRun:
+    """A run that exists, with what may change about it changed."""
+    stored, config, changes = read_run_config(path, args.overrides)
+    if args.config:
+        for difference in tell_differences(args.config, args.overrides, stored):
+            print(f"the run goes on as it was begun: {difference}", flush=True)
+    run = RunFolder(path)
+    try:
+        config = resolve(config).config
+        job = build_job(config)
+        present = len(list_checkpoints(run.checkpoints))
+        check_free_space(job, path, num_present=0 if args.start_over else present)
+        if args.start_over:
+            run.start_over()
+        print_left_out(job)
+        if config != stored:
+            # Going on over other pictures is for this once.
+            kept = {"on_change": stored.data.on_change}
+            run.write_config(replace(config, data=kept))
+    except BaseException:
+        run.close()
+        raise
+    print(f"run folder: {path}", flush=True)
+    return OpenedRun(job, run, is_new=False, changes=changes)

@@ -1,0 +1,175 @@
+"""What a run is continued with: its own configuration, and what may change about it."""
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ..pipeline.errors import UserError
+from .config import Config, parse_config, read_config, read_values, replace, split_override
+from .run import CONFIG, RunFolder
+
+if TYPE_CHECKING:
+    from .job import Job
+    from .step import DivergedError
+
+_AT_ONCE = 3  # steps behind a checkpoint
+
+_FREE = (
+    "data.path",
+    "data.val_path",
+    "data.on_change",
+    "data.num_workers",
+    "data.max_bad_samples",
+    "loader",
+    "eval",
+    "run",
+    "train.log_every",
+    "train.log_every_s",
+)
+"""Nothing that is learnt depends on these sections and keys."""
+
+_TOLD = (
+    "optim.base_lr",
+    "optim.weight_decay",
+    "train.precision",
+    "train.compile",
+    "train.device",
+    "train.num_threads",
+)
+"""The rest of a run depends on these: a change is told, and kept in metrics.jsonl."""
+
+MAY_CHANGE = (*_FREE, *_TOLD)
+"""What may change on --resume; no other sections and keys."""
+
+
+class ResumedConfig(NamedTuple):
+    """The configuration that a run goes on with."""
+
+    stored: Config
+    """As config.yaml has it."""
+    config: Config
+    changes: tuple[str, ...]
+    """What was changed that the rest of the run depends on, in words."""
+
+
+def read_run_config(path: Path, overrides: list[str]) -> ResumedConfig:
+    """The configuration of a run that exists, with what may change on resume laid over it.
+
+    Args:
+        path: of the run folder.
+        overrides: `section.key=value`.
+
+    Raises:
+        UserError: no run, a damaged configuration, or an override that may not change.
+    """
+    if not (path / CONFIG).is_file():
+        raise UserError(f"--resume {path}: not a run folder (no {CONFIG} in it); check the path")
+    values = read_values(str(path / CONFIG))
+    if not values:
+        raise UserError(
+            f"--resume {path}: its {CONFIG} is empty; put back the one that the run was begun "
+            "with, or begin another run"
+        )
+    stored = replace(parse_config(values, []), run={"dir": str(path)})
+    config = replace(parse_config(values, overrides), run={"dir": str(path)})
+    changed = []
+    for name in _given(overrides):
+        old, new = _get(stored, name), _get(config, name)
+        if old == new:
+            continue
+        if not _is_in(name, MAY_CHANGE):
+            raise UserError(
+                f"{name}={new}: the run was begun with {old}, and that stays; on --resume only "
+                f"these may change: {', '.join(MAY_CHANGE)}"
+            )
+        if _is_in(name, _TOLD):
+            changed.append(f"{name}: {old} -> {new}")
+    return ResumedConfig(stored, config, tuple(changed))
+
+
+def tell_differences(name: str, overrides: list[str], stored: Config) -> list[str]:
+    """What `--config name` asks for and a run that exists was not begun with, in words.
+
+    What the machine decides is not compared, nor what the overrides set, of which
+    `read_run_config` takes care.
+    """
+    asked = read_config(name)
+    given = _given(overrides)
+    told = []
+    for section in dataclasses.fields(Config):
+        for key in dataclasses.fields(section.type):  # type: ignore[arg-type]
+            full = f"{section.name}.{key.name}"
+            new, old = _get(asked, full), _get(stored, full)
+            decided = new in (None, "auto") or full in given or full == "run.dir"
+            if new != old and not decided:
+                told.append(f"{full} ({old} in the run, {new} in {name})")
+    return told
+
+
+def _given(overrides: list[str]) -> list[str]:
+    return [".".join(split_override(override)[:2]) for override in overrides]
+
+
+def _get(config: Config, name: str) -> Any:
+    section, key = name.split(".")
+    return getattr(getattr(config, section), key)
+
+
+def _is_in(name: str, names: tuple[str, ...]) -> bool:
+    return name in names or name.partition(".")[0] in names
+
+
+def check_listing(job: "Job", state: dict[str, Any]) -> str | None:
+    """Compare the pictures with those that the run was begun with.
+
+    Returns:
+        None where they are the same; else what to tell of it.
+
+    Raises:
+        UserError: they are not, and `data.on_change` is `refuse`.
+    """
+    saved = state.get("listing")  # absent in checkpoints of version 0.1.0
+    if saved is None or saved["digest"] == job.listing["digest"]:
+        return None
+    now, before = job.listing["count"], saved["count"]
+    change = f"{before:,} pictures then, {now:,} now" if now != before else "other names or labels"
+    path = job.config.data.path
+    if job.config.data.on_change == "refuse":
+        raise UserError(
+            f"data.path={path}: not the pictures that the run was begun with ({change}); put those "
+            "back, or go on with these from the same place in the schedule by "
+            "data.on_change=continue"
+        )
+    return (
+        f"data.path={path}: not the pictures that the run was begun with ({change}); goes on at "
+        "the same place in the schedule: epochs and learning rate as planned, and in the rest of "
+        "this epoch some pictures may come twice or not at all"
+    )
+
+
+def tell_resume(path: Path) -> str:
+    """The command that continues a run."""
+    return f"swiftsiam pretrain --resume {shlex.quote(str(path))}"
+
+
+def tell_divergence(job: "Job", run: RunFolder, error: "DivergedError", *, begun_at: int) -> str:
+    """What has happened, and the command that goes on without it.
+
+    Args:
+        job: after the failure.
+        run: its folder.
+        error: as raised.
+        begun_at: the step that this process has begun or continued at.
+    """
+    step = job.step - error.num_lost + 1
+    base_lr = job.config.optim.base_lr
+    again = f"{tell_resume(run.path)} optim.base_lr={base_lr / 4:.2g}"
+    if begun_at > 0 and step <= begun_at + _AT_ONCE:
+        again += " --start-over"  # the weights of the checkpoint lead there
+    precision = job.config.train.precision
+    or_else = "" if precision == "fp32" else f" (or train.precision=fp32; now {precision})"
+    return (
+        f"optim.base_lr={base_lr:g}: the loss or a gradient was not finite at step {step}, and no "
+        f"weight was changed by it; what was saved before is kept: lower it{or_else}, by {again}"
+    )
