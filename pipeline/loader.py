@@ -110,7 +110,7 @@ class Loader:
         self._build: Callable[[EngineOptions], Engine] = import_module(
             _ENGINES[engine_name], __package__
         ).build
-        self._engine: Engine | None = None
+        self._engine: Engine | None = self._build(options)  # what cannot work is refused at once
         self._results: Iterator[Result] | None = None
         self._stream_at: tuple[int, int] | None = None
         self._epoch = 0
@@ -165,8 +165,9 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._epoch, self._position
         if self._results is None or self._stream_at != (epoch, start):
-            self.close()
-            self._engine = self._build(self._options)
+            if self._results is not None or self._engine is None:
+                self.close()
+                self._engine = self._build(self._options)
             self._results = self._engine.stream(self._requests(epoch, start))
         results = self._results
         self._stream_at = None  # an iteration broken off leaves the stream at no known place

@@ -2,21 +2,16 @@
 
 torch's DataLoader carries requests to workers and batches back, watches for dead workers, and
 keeps the order. Its sampler is our stream of requests, which does not end with an epoch, so that
-no epoch's first batch waits. Workers start by forkserver: a fork would copy locks that other
-threads of the trainer hold.
+no epoch's first batch waits.
 """
 
-import multiprocessing
 import os
 from collections.abc import Iterator
-from multiprocessing.connection import wait
-from multiprocessing.context import BaseContext
-from multiprocessing.process import BaseProcess
 from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..augment.cpu import as_pixels
 from ..augment.draw import ViewMaker, build_view_maker, warm_up
@@ -24,6 +19,8 @@ from ..augment.sampler import PARAMS, draw_view, pack_spec
 from ..contract import BadSample, EngineOptions, Request, Result
 from ..decode import decode_rgb
 from ..errors import BadSampleError
+from .parcels import allow_open_files, fits_shared_memory, pack, unpack
+from .workers import watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
 
@@ -38,27 +35,30 @@ class TorchvisionEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
-        self._iterator: Iterator[Result] | None = None
+        self._iterator: Iterator[Any] | None = None
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         num_workers = self._options.num_workers
         for spec in self._options.specs:
             # Compiled here once, so that the workers find it on disk and do not all compile it.
             warm_up(spec, dtype=self._options.dtype, ops=self._options.ops)
-        context = _worker_context() if num_workers else None
+        num_batches = (_AHEAD + 1) * num_workers + 2  # under way, and in the trainer's hands
+        is_shared = False
+        if num_workers:
+            allow_open_files(num_workers=num_workers, num_batches=num_batches)
+            is_shared = fits_shared_memory(self._options, num_batches=num_batches)
         loader = DataLoader(
-            _RequestedBatches(self._options),
+            _RequestedBatches(self._options, is_shared=is_shared),
             sampler=_Requests(requests),
             batch_size=None,
             num_workers=num_workers,
             prefetch_factor=_AHEAD if num_workers else None,
-            multiprocessing_context=context,
+            multiprocessing_context=worker_context(__name__) if num_workers else None,
             collate_fn=_as_it_is,
-            pin_memory=self._options.device.type == "cuda",
             worker_init_fn=_give_way if self._options.device.type == "cpu" else None,
         )
         self._iterator = iter(loader)
-        return _watch(self._iterator) if num_workers else self._iterator
+        return watch(self._iterator, unpack) if num_workers else self._iterator
 
     def close(self) -> None:
         # Dropping the last reference to the iterator is how a DataLoader stops its workers.
@@ -66,30 +66,6 @@ class TorchvisionEngine:
         if shutdown is not None:
             shutdown()
         self._iterator = None
-
-
-def _watch(results: Iterator[Result]) -> Iterator[Result]:
-    """Say what has happened when a worker dies between sending a batch and our opening it.
-
-    The DataLoader notices a worker's death while it waits for a batch. But a batch is a handle to
-    memory, which is asked of its worker when the handle has come.
-    """
-    workers: list[BaseProcess] = getattr(results, "_workers", [])
-    try:
-        yield from results
-    except (OSError, EOFError) as error:
-        dead = wait([worker.sentinel for worker in workers], timeout=1)
-        if not dead:
-            raise
-        pids = [worker.pid for worker in workers if worker.sentinel in dead]
-        raise RuntimeError(f"DataLoader worker (pid(s) {pids}) exited unexpectedly") from error
-
-
-def _worker_context() -> BaseContext:
-    context = multiprocessing.get_context("forkserver")
-    # The server imports this once; each worker then starts in milliseconds instead of seconds.
-    context.set_forkserver_preload([__name__])
-    return context
 
 
 def _give_way(worker: int) -> None:
@@ -109,15 +85,21 @@ class _Requests(Sampler[Request]):
         return self._requests
 
 
-class _RequestedBatches(Dataset[Result]):
+class _RequestedBatches(Dataset[Result | bytes]):
     """Turns a request into a result, in whatever process the DataLoader runs it."""
 
-    def __init__(self, options: EngineOptions) -> None:
+    def __init__(self, options: EngineOptions, *, is_shared: bool) -> None:
         self._options = options
+        self._is_shared = is_shared
         self._packed = [pack_spec(spec) for spec in options.specs]
         self._makers: list[ViewMaker] | None = None
 
-    def __getitem__(self, request: Request) -> Result:
+    def __getitem__(self, request: Request) -> Result | bytes:
+        """The batch; a worker packs it for its way to the trainer."""
+        result = self._make(request)
+        return result if get_worker_info() is None else pack(result, is_shared=self._is_shared)
+
+    def _make(self, request: Request) -> Result:
         options = self._options
         if self._makers is None:  # scratch and compiled code are the worker's own
             self._makers = [build_view_maker(spec, ops=options.ops) for spec in options.specs]
