@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from .checkpoint import write_atomically
+from ..pipeline.files import write_atomically
 
 
 def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> None:
@@ -29,7 +29,9 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
         panels[1, 0].legend()
     _line(panels[1, 1], epochs, [r["images_per_s"] for r in steps], "images/s, end-to-end")
     panels[1, 1].set_ylim(bottom=0)
-    figure.suptitle(title)
+    # A file name may hold bytes that are no character, and a $ would begin a formula.
+    printable = title.encode("utf-8", "replace").decode()
+    figure.suptitle(printable.replace("$", r"\$"))
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     write_atomically(path, buffer.getvalue())

@@ -1,6 +1,7 @@
 """What to run on and at which precision, decided once and written into the run's configuration."""
 
 import contextlib
+import time
 from typing import NamedTuple
 
 import torch
@@ -57,12 +58,39 @@ def choose_precision(asked: str, device: str) -> Choice:
 
 
 def choose_compile(asked: str, device: str) -> Choice:
-    """on or off."""
-    if asked != "auto":
+    """on or off; on only where it works, which is tried.
+
+    Raises:
+        UserError: it is asked for and does not work.
+    """
+    if asked == "off":
         return Choice(asked, "asked for by train.compile")
-    if device == "cuda":
-        return Choice("on", "pays on cuda")
-    return Choice("off", "on a CPU compiling takes longer than it saves in a short run")
+    if asked == "auto" and device == "cpu":
+        return Choice("off", "on a CPU compiling takes longer than it saves in a short run")
+    failure = try_compile(device)
+    if failure is None:
+        return Choice("on", "pays on cuda" if asked == "auto" else "asked for by train.compile")
+    if asked == "on":
+        raise UserError(
+            f"train.compile=on: torch.compile does not work here ({failure}); install a C++ "
+            "compiler (sudo apt-get install -y g++ python3-dev), or set train.compile=off"
+        )
+    return Choice("off", f"torch.compile does not work here: {failure}")
+
+
+def try_compile(device: str) -> str | None:
+    """Compile something small. Returns why that failed, or None."""
+    unheard_of = time.time_ns() % 1_000_003 / 1000  # or an earlier result would come from the disk
+
+    def probe(x: torch.Tensor) -> torch.Tensor:
+        return (x * unheard_of).sin()
+
+    try:
+        torch.compile(probe)(torch.ones(64, device=device))
+    except (RuntimeError, OSError, ImportError, KeyError) as error:  # torch's are RuntimeErrors
+        lines = [line for line in str(error).splitlines() if line.strip()]
+        return f"{type(error).__name__}: {lines[0][:160] if lines else ''}"
+    return None
 
 
 def choose_num_workers(config: Config, device: str) -> int:

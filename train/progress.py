@@ -2,10 +2,11 @@
 
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -14,6 +15,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,17 @@ class Status:
         )
 
 
+class _TwoLines(Progress):
+    """A bar that keeps its count and the time left on a narrow terminal; figures stand below."""
+
+    figures = ""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar, and what there is to say."""
+        yield self.make_tasks_table(self.tasks)
+        yield Text(self.figures, no_wrap=True, overflow="ellipsis")
+
+
 class TrainingProgress:
     """A context: `tick` at every step, `update` at log points, `note` for a lasting line."""
 
@@ -50,19 +63,18 @@ class TrainingProgress:
         self._console = Console(highlight=False)
         self._start, self._steps, self._every_s = start, steps, every_s
         self._begun = self._last_line = time.monotonic()
-        self._bar: Progress | None = None
+        self._bar: _TwoLines | None = None
         if self._console.is_terminal:
-            self._bar = Progress(
+            self._bar = _TwoLines(
                 TextColumn("{task.description}"),
-                BarColumn(),
+                BarColumn(bar_width=16),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(elapsed_when_finished=False),
-                TextColumn("{task.fields[status]}"),
                 console=self._console,
             )
-            self._task = self._bar.add_task("training", total=steps, completed=start, status="")
+            self._task = self._bar.add_task("training", total=steps, completed=start)
 
     def __enter__(self) -> "TrainingProgress":
         if self._bar:
@@ -87,7 +99,8 @@ class TrainingProgress:
         """New figures at a log point."""
         if self._bar:
             description = f"epoch {status.epoch + 1}/{status.epochs}"
-            self._bar.update(self._task, description=description, status=str(status))
+            self._bar.figures = str(status)
+            self._bar.update(self._task, description=description)
             return
         now = time.monotonic()
         if now - self._last_line < self._every_s and status.step < status.steps:

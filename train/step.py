@@ -90,8 +90,9 @@ class TrainStep:
 
     def _update_scaled(self, loss: torch.Tensor) -> None:
         """In fp16 gradients overflow as a rule and the scaler skips; a bad loss is none of that."""
-        bad = torch.full_like(loss, float("nan"))
-        self._scaler.scale(torch.where(self._diverged > 0, bad, loss)).backward()
+        # Multiplied by NaN, all gradients are NaN, and the scaler skips this step as well.
+        factor = torch.where(self._diverged > 0, float("nan"), self._one)
+        self._scaler.scale(loss * factor).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
