@@ -8,12 +8,21 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
+from hypothesis.internal.conjecture import providers
 from PIL import Image
 
 # Timed out by pytest alone: the first example often compiles. The same examples on every run.
-settings.register_profile("swiftsiam", deadline=None, derandomize=True)
+settings.register_profile(
+    "swiftsiam",
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],  # a busy machine is
+)
 settings.load_profile("swiftsiam")
+# Of those examples are numbers that stand in our modules, in as many as are imported by then: in
+# another order of the tests they would be others.
+providers._get_local_constants = lambda: providers._local_constants
 
 _ENGINE_MODULES = {"dali": ("nvidia", "nvidia.dali"), "ffcv": ("ffcv",)}
 

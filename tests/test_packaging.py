@@ -1,5 +1,6 @@
 """The wheel holds everything, under one name, and runs from anywhere."""
 
+import shutil
 import subprocess
 import sys
 import venv
@@ -14,10 +15,22 @@ ROOMS |= {"benchmarks": "benchmarks/"}
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Of the wheel, alone: what earlier builds have left in the checkout would get into it."""
+    folder = tmp_path_factory.mktemp("sources")
+    for room in ROOMS:
+        shutil.copytree(ROOT / room, folder / room, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wheel(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "-q", "--no-deps", "--no-build-isolation"]
-    subprocess.run([*command, "-w", folder, ROOT], check=True, timeout=500)
+    command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q"]
+    command += ["--no-deps", "--no-build-isolation", "-w", folder, sources]
+    subprocess.run(command, check=True)
     return next(folder.glob("swiftsiam-*.whl"))
 
 
@@ -34,15 +47,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin" / "python"
 
 
-def test_wheel_holds_every_module_and_recipe(wheel: Path) -> None:
+def test_wheel_holds_every_module_and_recipe(wheel: Path, sources: Path) -> None:
     expected = {
-        f"swiftsiam/{place}{path.relative_to(ROOT / room)}"
+        f"swiftsiam/{place}{path.relative_to(sources / room)}"
         for room, place in ROOMS.items()
         for pattern in ("*.py", "*.yaml")
-        for path in (ROOT / room).rglob(pattern)
+        for path in (sources / room).rglob(pattern)
         if "results" not in path.parts
     }
-    names = zipfile.ZipFile(wheel).namelist()
+    with zipfile.ZipFile(wheel) as archive:
+        names = archive.namelist()
     assert expected <= set(names)
     tops = {name.split("/")[0] for name in names}
     assert {t for t in tops if not t.endswith(".dist-info")} == {"swiftsiam"}

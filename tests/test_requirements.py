@@ -25,10 +25,12 @@ def test_neither(): pass
 def test_required_engines_fail_instead_of_skipping(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
     (tmp_path / "test_it.py").write_text(_TESTS)
+    (tmp_path / "none.ini").touch()  # not that of a folder above
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "--rootdir=.", "."],
+        [sys.executable, "-m", "pytest", "-rA", "-p", "no:cacheprovider", "-c", "none.ini", "."],
         cwd=tmp_path,
-        env={**os.environ, "REQUIRE_ENGINES": "ffcv"},
+        # Wide enough for the whole reasons.
+        env={**os.environ, "REQUIRE_ENGINES": "ffcv", "PYTEST_ADDOPTS": "", "COLUMNS": "200"},
         capture_output=True,
         text=True,
     )

@@ -1,5 +1,7 @@
 """Engines, and loaders over them, for the tests of the contract."""
 
+import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -90,19 +92,28 @@ def rows_of() -> Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]:
 
 @pytest.fixture
 def workers() -> Callable[[], list[psutil.Process]]:
-    """() → the worker processes alive now, without the helpers of multiprocessing itself."""
+    """() → the worker processes alive now that were not there when the test began, without the
+    helpers of multiprocessing itself.
+    """
 
-    def workers() -> list[psutil.Process]:
+    def is_helper(process: psutil.Process) -> bool:
         helpers = ("multiprocessing.forkserver", "multiprocessing.resource_tracker")
-        found = []
-        for child in psutil.Process().children():
-            # Its workers share the command line of the server that forked them.
-            found += child.children(recursive=True)
-            if not any(name in " ".join(child.cmdline()) for name in helpers):
-                found.append(child)
-        return [process for process in found if process.status() != psutil.STATUS_ZOMBIE]
+        # Its workers share the command line of the server that forked them.
+        return process.ppid() == os.getpid() and any(
+            name in " ".join(process.cmdline()) for name in helpers
+        )
 
-    return workers
+    def find_all() -> list[psutil.Process]:
+        found = []
+        for process in psutil.Process().children(recursive=True):
+            # One may end between these calls.
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if process.status() != psutil.STATUS_ZOMBIE and not is_helper(process):
+                    found.append(process)
+        return found
+
+    before = find_all()
+    return lambda: [process for process in find_all() if process not in before]
 
 
 @pytest.fixture(scope="session")

@@ -20,7 +20,7 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.beton_format import FIELD, HEADER
 
-faulthandler.dump_traceback_later(200, exit=True)
+faulthandler.dump_traceback_later(480, exit=True)
 paths, count, work = sys.argv[1:-2], int(sys.argv[-2]), Path(sys.argv[-1])
 random = np.random.default_rng(0)
 specs = build_train_specs(AugmentConfig(size=16))

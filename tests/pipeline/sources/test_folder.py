@@ -107,7 +107,6 @@ def test_hidden_and_other_files_are_left_out(touch: Callable[..., Path]) -> None
     assert source.classes == ("a",)
 
 
-@pytest.mark.timeout(20)
 def test_special_files_are_left_out(touch: Callable[..., Path]) -> None:
     """A FIFO would block its reader for ever."""
     root = touch("a/1.jpg")

@@ -13,8 +13,6 @@ from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.errors import BadSampleError, UserError
 from swiftsiam.pipeline.sources import Source, open_source
 
-pytestmark = pytest.mark.timeout(60)
-
 JPEG_2000 = b"\0\0\0\x0cjP  \r\n\x87\n\0\0\0\x14ftypjp2 "
 HEIC = b"\0\0\0\x18ftypheic\0\0\0\0mif1heic"
 AVIF = b"\0\0\0\x1cftypmif1\0\0\0\0mif1avif"

@@ -8,8 +8,6 @@ import pytest
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 
-pytestmark = pytest.mark.timeout(20)
-
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -194,7 +192,7 @@ def test_the_system_is_refused_through_any_chain(root: Path) -> None:
     (root.parent / "outside" / "chained").symlink_to("process/status")
     (root / "cat" / "near").symlink_to("../../outside/chained")
     (root / "cat" / "near.jpg").symlink_to("near")
-    (root / "cat" / "root.jpg").symlink_to("../../../../../../../../../../../../proc/version")
+    (root / "cat" / "root.jpg").symlink_to(f"{'../' * 60}proc/version")
     (root / "cat" / "whole.jpg").symlink_to(root.parent / "outside" / "process" / "status")
     (root / "cat" / "good.jpg").symlink_to("../../outside/../outside/3.jpg")
     assert _keys(root) == ["cat/1.jpg", "cat/good.jpg", "dog/2.jpg"]

@@ -9,8 +9,6 @@ import pytest
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 
-pytestmark = pytest.mark.timeout(20)
-
 
 def touch(root: Path, *names: str) -> Path:
     """Empty files of these names below a root."""

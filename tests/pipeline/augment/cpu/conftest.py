@@ -11,7 +11,7 @@ from swiftsiam.pipeline.augment.sampler import HUE, PARAMS, draw_views, pack_spe
 from swiftsiam.pipeline.augment.spec import AugmentSpec, Normalize
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def single_thread() -> Iterator[None]:
     """The oracle's small tensors suffer from threads, most of all on a busy machine."""
     before = torch.get_num_threads()
