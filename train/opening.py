@@ -71,8 +71,8 @@ def continue_run(args: argparse.Namespace, path: Path) -> OpenedRun:
             # Going on over other pictures is for this once.
             kept = {"on_change": stored.data.on_change}
             run.write_config(replace(config, data=kept))
+        print(f"run folder: {path}", flush=True)
+        return OpenedRun(job, run, is_new=False, changes=changes)
     except BaseException:
         run.close()
         raise
-    print(f"run folder: {path}", flush=True)
-    return OpenedRun(job, run, is_new=False, changes=changes)

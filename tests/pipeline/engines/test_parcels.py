@@ -1,0 +1,145 @@
+"""Batches on their way from a worker: shared memory, or the pipe where there is too little."""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
+from swiftsiam.pipeline.contract import BadSample, EngineOptions, Result
+from swiftsiam.pipeline.engines import parcels
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.loader import Loader
+from swiftsiam.pipeline.sources import Source
+
+MakeLoader = Callable[..., Loader]
+
+
+@pytest.fixture(autouse=True)
+def not_yet_warned() -> None:
+    parcels._warn_once.cache_clear()
+
+
+@pytest.fixture
+def options(source: Source) -> EngineOptions:
+    return EngineOptions(
+        source=source,
+        specs=build_train_specs(AugmentConfig(size=16)),
+        seed=0,
+        batch_size=4,
+        dtype=torch.float32,
+        device=torch.device("cpu"),
+        num_workers=2,
+        max_bad_samples=0,
+    )
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_what_goes_in_comes_out(dtype: torch.dtype, is_shared: bool) -> None:
+    pixels = torch.randn(2, 3, 8, 8, 3).to(dtype)
+    result = Result(
+        tuple(view.permute(0, 3, 1, 2) for view in pixels), np.arange(3), [BadSample(1, "k", "why")]
+    )
+    opened = parcels.unpack(parcels.pack(result, is_shared=is_shared))
+    assert opened.bad == result.bad
+    assert opened.index.tolist() == [0, 1, 2]
+    for view, expected in zip(opened.views, result.views, strict=True):
+        assert torch.equal(view, expected)
+        assert view.stride() == expected.stride()
+        assert view.is_shared() == is_shared
+        view += 1  # the caller's own
+
+
+def test_a_full_shared_memory_is_gone_around(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(_: object) -> bytes:
+        raise RuntimeError("unable to allocate shared memory(shm): No space left on device (28)")
+
+    monkeypatch.setattr(parcels.ForkingPickler, "dumps", full)
+    result = Result((torch.randn(2, 8, 8, 3).permute(0, 3, 1, 2),), np.arange(2), [])
+    for _ in range(2):
+        opened = parcels.unpack(parcels.pack(result, is_shared=True))
+        assert torch.equal(opened.views[0], result.views[0])
+    assert capsys.readouterr().err.count("warning: no shared memory") == 1
+
+
+def test_too_little_shared_memory_is_told_and_done_without(
+    make_loader: MakeLoader,
+    engine: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    expected = list(make_loader())
+    plain = shutil.disk_usage
+    monkeypatch.setattr(
+        parcels.shutil,
+        "disk_usage",
+        lambda path: SimpleNamespace(free=1000) if str(path) == "/dev/shm" else plain(path),
+    )
+    seen = list(make_loader(num_workers=2))
+    for batch, other in zip(seen, expected, strict=True):
+        assert all(map(torch.equal, batch.views, other.views))
+    told = capfd.readouterr().err
+    assert ("--shm-size" in told) == (engine == "torchvision")
+
+
+_MOUNTED = """
+import os, sys
+from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
+from swiftsiam.pipeline.engines import parcels
+from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.sources import open_source
+if __name__ == "__main__":
+    loader = build_loader(
+        source=open_source(sys.argv[1]), specs=build_train_specs(AugmentConfig(size=224)),
+        global_batch_size=23, train=True, engine="torchvision", num_workers=2,
+    )
+    if sys.argv[2] == "it fills up later":
+        parcels.fits_shared_memory = lambda *_, **__: True
+        sys.modules["swiftsiam.pipeline.engines.torchvision_engine"].fits_shared_memory = (
+            parcels.fits_shared_memory
+        )
+    with loader:
+        print(sum(len(batch.index) for _ in range(3) for batch in loader))
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a file system")
+@pytest.mark.parametrize("when", ["from the start", "it fills up later"])
+def test_a_small_shared_memory(class_folder: Path, tmp_path: Path, when: str) -> None:
+    """Docker's default is 64 MB; a batch of this test takes 28, and 8 are under way."""
+    mount = ["unshare", "-m", "sh", "-c"]
+    if subprocess.run([*mount, "mount -t tmpfs tmpfs /dev/shm"], check=False).returncode:
+        pytest.skip("may not mount")
+    script = tmp_path / "mounted.py"
+    script.write_text(_MOUNTED)
+    command = 'mount -t tmpfs -o size=64m tmpfs /dev/shm && exec "$0" "$@"'
+    done = subprocess.run(
+        [*mount, command, sys.executable, script, class_folder, when],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["69"]
+    assert "the pipe" in done.stderr or "through pipes" in done.stderr
+
+
+def test_open_files_are_allowed_or_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+    limits = (40, 1000)
+    monkeypatch.setattr(parcels.resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(parcels.resource, "setrlimit", lambda _, pair: asked.append(pair))
+    parcels.allow_open_files(num_workers=4, num_batches=14)
+    assert asked == [(144, 1000)]
+    limits = (40, 100)
+    with pytest.raises(UserError, match=r"data.num_workers=4: takes 144 open files.*ulimit -n"):
+        parcels.allow_open_files(num_workers=4, num_batches=14)
