@@ -8,7 +8,8 @@ against NumPy's own Philox (4x64) construction rules and the authors' published 
 """
 
 import numpy as np
-from numba import njit
+
+from .compiling import compiled
 
 # The last counter word is (purpose, view, block): streams for different ends never overlap.
 PURPOSE_VIEW = 0
@@ -24,7 +25,7 @@ _LOW_32 = np.uint64(0xFFFFFFFF)
 _BITS_32 = np.uint64(32)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _rounds(c0, c1, c2, c3, k0, k1):
     for _ in range(10):
         product_0 = _MULTIPLIER_0 * c0
@@ -40,7 +41,7 @@ def _rounds(c0, c1, c2, c3, k0, k1):
     return c0, c1, c2, c3
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def philox_4x32(seed, index, epoch, purpose, view, block):
     """Four random 32-bit words (as uint64) for one (seed, index, epoch, purpose, view, block).
 
@@ -63,7 +64,7 @@ def philox_4x32(seed, index, epoch, purpose, view, block):
     )
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def fill_uniform(seed, index, epoch, view, out):
     """Fill `out` (float64, any length up to 1,024) with uniforms in the open interval (0, 1)."""
     scale = 1.0 / 4294967296.0
@@ -75,7 +76,7 @@ def fill_uniform(seed, index, epoch, view, out):
                 out[position] = (np.float64(words[k]) + 0.5) * scale
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def order_keys(seed, epoch, count):
     """One 64-bit sorting key for each of `count` samples: (count,) uint64."""
     keys = np.empty(count, np.uint64)

@@ -8,8 +8,8 @@ for a crop and the central fallback; the tests hold each parameter against them.
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiling import compiled
 from ..philox import fill_uniform
 from .spec import (
     AugmentSpec,
@@ -112,7 +112,7 @@ def pack_spec(spec: AugmentSpec) -> np.ndarray:
     return packed
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _draw_window(spec, uniforms, height, width, out):
     """A random window by area and aspect ratio: torchvision's ten tries, then its fallback."""
     area = float(height) * float(width)
@@ -142,7 +142,7 @@ def _draw_window(spec, uniforms, height, width, out):
     out.left = (width - out.width) // 2
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _center_window(spec, height, width, out):
     """The whole picture, resized by its shorter side, and the centre of it.
 
@@ -157,7 +157,7 @@ def _center_window(spec, height, width, out):
     out.offset_left = int(np.rint((out.resized_width - spec.size) / 2.0))
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def draw_view(spec, seed, epoch, index, view, height, width, out):
     """Draw one view's parameters into the record `out` (dtype `PARAMS`).
 
@@ -192,7 +192,7 @@ def draw_view(spec, seed, epoch, index, view, height, width, out):
         out.blur_sigma = low + uniforms[_SIGMA] * (high - low)
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _draw_views(spec, seed, epoch, indices, view, heights, widths, out):
     for i in range(indices.size):
         draw_view(spec[0], seed, epoch, indices[i], view, int(heights[i]), int(widths[i]), out[i])

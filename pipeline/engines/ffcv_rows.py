@@ -7,8 +7,6 @@ Why not FFCV's own graph: its `Compiler` caches nothing, so that each start take
 compiles with `fastmath`, which would move the sampler's rounding and with it a window by a pixel.
 """
 
-import hashlib
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +14,10 @@ from numba import carray, njit, typeof, types
 from numba.core.types import CompileResultWAP
 from numba.extending import intrinsic
 
-from .. import philox, turbojpeg
-from ..augment import sampler
+from .. import turbojpeg
 from ..augment.cpu import Scratch, augment_view, make_scratch
 from ..augment.sampler import PARAMS, draw_view
+from ..compiling import compiled
 from ..decode import MAX_PIXELS
 from ..turbojpeg import TJCS_CMYK, TJCS_YCCK, TJFLAG_ACCURATEDCT, TJPF_RGB, Decoder
 
@@ -164,43 +162,27 @@ def _make_row(row, number, seed, epoch, specs, params, constants, augment, views
     return DONE
 
 
-def _digest() -> str:
-    """Of the sources that are compiled into `make_rows`: see `augment.cpu.compiling`."""
-    digest = hashlib.sha256()
-    for module in (philox, sampler, turbojpeg):
-        assert module.__file__ is not None
-        digest.update(Path(module.__file__).read_bytes())
-    return digest.hexdigest()
+@compiled(nogil=True)
+def make_rows(rows, start, stop, seed, epoch, specs, params, constants, augment, views, work):
+    """Make the WAITING ones of rows[start:stop], and set their status.
 
-
-def _build_make_rows(digest):
-    @njit(cache=True, nogil=True)
-    def make_rows(rows, start, stop, seed, epoch, specs, params, constants, augment, views, work):
-        """Make the WAITING ones of rows[start:stop], and set their status.
-
-        Args:
-            rows: (B,) records of `ROW`.
-            start, stop: of the rows to make.
-            seed, epoch: uint64.
-            specs: (V,) records of `sampler.pack_spec`.
-            params: (V, B) records of `sampler.PARAMS`, filled here.
-            constants: V arrays of `augment.cpu.make_constants`.
-            augment: of `compiled_augment`.
-            views: V arrays (B, size, size, 3), see `augment.cpu.augment_view`.
-            work: of a `Workspace`; this thread's own.
-        """
-        digest  # noqa: B018  part of the key of the disk cache
-        for number in range(start, stop):
-            row = rows[number]
-            if row.status == WAITING:
-                row.status = _make_row(
-                    row, number, seed, epoch, specs, params, constants, augment, views, work
-                )
-
-    return make_rows
-
-
-make_rows = _build_make_rows(_digest())
+    Args:
+        rows: (B,) records of `ROW`.
+        start, stop: of the rows to make.
+        seed, epoch: uint64.
+        specs: (V,) records of `sampler.pack_spec`.
+        params: (V, B) records of `sampler.PARAMS`, filled here.
+        constants: V arrays of `augment.cpu.make_constants`.
+        augment: of `compiled_augment`.
+        views: V arrays (B, size, size, 3), see `augment.cpu.augment_view`.
+        work: of a `Workspace`; this thread's own.
+    """
+    for number in range(start, stop):
+        row = rows[number]
+        if row.status == WAITING:
+            row.status = _make_row(
+                row, number, seed, epoch, specs, params, constants, augment, views, work
+            )
 
 
 def compiled_augment(dtype: np.dtype, scratch: Scratch) -> CompileResultWAP:

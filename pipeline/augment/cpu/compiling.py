@@ -1,10 +1,7 @@
-"""How the kernel's functions are compiled."""
+"""How the parts of the kernel are compiled; the entry point is as all others, `..compiling`."""
 
 # numba's decorators change signatures in ways that no checker sees.
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false
-
-import hashlib
-from pathlib import Path
 
 from numba import njit
 
@@ -15,16 +12,3 @@ disk. Without the wrappers the whole compiles a quarter faster."""
 inlined = njit(
     error_model="numpy", no_cpython_wrapper=True, no_cfunc_wrapper=True, forceinline=True
 )
-
-
-def source_digest() -> str:
-    """A digest of this package's sources.
-
-    numba drops a function from its disk cache when its own file has changed, but not when one that
-    it calls has, in another file. The entry point holds this digest in its closure, which is part
-    of the key.
-    """
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()

@@ -5,11 +5,11 @@ Arithmetic is 16-bit fixed point throughout (see `resize`); whole views differ f
 """
 
 import numpy as np
-from numba import njit
 
+from ...compiling import compiled
 from ..spec import Normalize
 from .colour import adjust_colours
-from .compiling import kernel, source_digest
+from .compiling import kernel
 from .finish import finish
 from .resize import crop_and_resize
 from .tiles import OUT_ROWS
@@ -47,40 +47,33 @@ def _is_possible(image, params, size, scratch):
     )
 
 
-def _build_augment_view(digest):
-    @njit(cache=True, nogil=True, error_model="numpy")
-    def augment_view(image, params, row, scratch, constants, out):
-        """Make out[row], one view, from a picture and params[row].
+@compiled(nogil=True, error_model="numpy")
+def augment_view(image, params, row, scratch, constants, out):
+    """Make out[row], one view, from a picture and params[row].
 
-        May be called from Python and from compiled code; holds no lock and allocates nothing.
+    May be called from Python and from compiled code; holds no lock and allocates nothing.
 
-        Args:
-            image: (H, W, 3) uint8, C-contiguous.
-            params: (N,) records of `sampler.PARAMS`.
-            row: position in `params` and in `out`.
-            scratch: of `make_scratch`; this thread's own.
-            constants: of `make_constants`.
-            out: (N, size, size, 3), C-contiguous; size at least 8. float32, or uint16 holding
-                bfloat16: the whole view, normalised. uint8: crop, resize and flip alone, rounded to
-                nearest.
+    Args:
+        image: (H, W, 3) uint8, C-contiguous.
+        params: (N,) records of `sampler.PARAMS`.
+        row: position in `params` and in `out`.
+        scratch: of `make_scratch`; this thread's own.
+        constants: of `make_constants`.
+        out: (N, size, size, 3), C-contiguous; size at least 8. float32, or uint16 holding
+            bfloat16: the whole view, normalised. uint8: crop, resize and flip alone, rounded to
+            nearest.
 
-        Returns:
-            False if nothing was written, because the window exceeds the image or the scratch.
-        """
-        digest  # noqa: B018  part of the key of the disk cache, see `source_digest`
-        view, record = out[row], params[row]
-        size = view.shape[0]
-        if not _is_possible(image, record, size, scratch):
-            return False
-        crop_and_resize(image, record, size, scratch)
-        sigma = 0.0
-        if view.itemsize > 1:
-            adjust_colours(record, size, scratch)
-            sigma = record.blur_sigma
-        finish(sigma, size, scratch, constants, view)
-        return True
-
-    return augment_view
-
-
-augment_view = _build_augment_view(source_digest())
+    Returns:
+        False if nothing was written, because the window exceeds the image or the scratch.
+    """
+    view, record = out[row], params[row]
+    size = view.shape[0]
+    if not _is_possible(image, record, size, scratch):
+        return False
+    crop_and_resize(image, record, size, scratch)
+    sigma = 0.0
+    if view.itemsize > 1:
+        adjust_colours(record, size, scratch)
+        sigma = record.blur_sigma
+    finish(sigma, size, scratch, constants, view)
+    return True
