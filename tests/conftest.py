@@ -3,7 +3,7 @@
 import importlib.util
 import io
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +69,17 @@ def _draw_picture(seed: int, height: int, width: int) -> np.ndarray:
     noisy = picture[height // 2 :, width // 2 :]
     noisy += random.normal(0, 20, noisy.shape)
     return picture.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def single_thread() -> Iterator[None]:
+    """One thread in torch: small tensors suffer from more, most of all on a busy machine."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

@@ -28,6 +28,8 @@ from swiftsiam.pipeline.augment.spec import (
     RandomResizedCrop,
 )
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 FACTORS = {BRIGHTNESS: 1.35, CONTRAST: 0.65, SATURATION: 1.4, HUE: 0.09}
 NEUTRAL = {BRIGHTNESS: 1.0, CONTRAST: 1.0, SATURATION: 1.0, HUE: 0.0}
 TOLERANCE = 0.01  # of 255; the contract allows 0.1 on average and 0.3 for the worst picture

@@ -14,6 +14,8 @@ from swiftsiam.pipeline.augment.sampler import PARAMS
 from swiftsiam.pipeline.augment.spec import AugmentSpec, Normalize, ResizeCenterCrop
 from torchvision.transforms.v2 import functional as TF
 
+pytestmark = pytest.mark.usefixtures("single_thread")
+
 _SIZE = 24
 _FACTORS = (0.7, 1.35, 0.62, 0.08)
 _OPS = (TF.adjust_brightness, TF.adjust_contrast, TF.adjust_saturation, TF.adjust_hue)

@@ -1,10 +1,9 @@
 """Pictures, parameters, and the two ways to make a view of them: kernel and oracle."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
-import torch
 from swiftsiam.pipeline.augment import reference
 from swiftsiam.pipeline.augment.cpu import augment_view, make_constants, make_scratch
 from swiftsiam.pipeline.augment.sampler import HUE, PARAMS, draw_views, pack_spec
@@ -12,12 +11,8 @@ from swiftsiam.pipeline.augment.spec import AugmentSpec, Normalize
 
 
 @pytest.fixture(scope="module", autouse=True)
-def single_thread() -> Iterator[None]:
-    """The oracle's small tensors suffer from threads, most of all on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _single_thread(single_thread: None) -> None:
+    """For the oracle."""
 
 
 @pytest.fixture(scope="session")
