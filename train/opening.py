@@ -12,7 +12,7 @@ from .device import resolve
 from .job import Job, build_job
 from .preflight import check_free_space, print_left_out, print_start
 from .resume import read_run_config, tell_differences
-from .run import RunFolder, create_run, is_unbegun
+from .run import CONFIG, RunFolder, TakenError, create_run, is_unbegun
 
 
 class OpenedRun(NamedTuple):
@@ -38,7 +38,13 @@ def open_run(args: argparse.Namespace) -> OpenedRun:
     config = read_config(args.config, args.overrides)
     if path is not None:
         config = replace(config, run={"dir": str(path)})
-    return begin_run(config, name=Path(args.config).stem)
+    try:
+        return begin_run(config, name=Path(args.config).stem)
+    except TakenError:
+        # By a process that started when we did, from the same line of a job queue.
+        if path is None or not (path / CONFIG).exists():
+            raise
+        return continue_run(args, path)
 
 
 def begin_run(config: Config, *, name: str) -> OpenedRun:

@@ -152,19 +152,19 @@ def create_run(config: Config, *, name: str) -> tuple[RunFolder, Config]:
         path = absolute("runs") / (name if number == 1 else f"{name}-{number}")
         if path.exists():
             continue
-        with contextlib.suppress(_TakenError):  # by a process that started when we did
+        with contextlib.suppress(TakenError):  # by a process that started when we did
             return _begin(path, config)
     raise UserError("run.dir: runs/ holds 9,999 runs of this name; choose a run.dir")
 
 
-class _TakenError(UserError):
+class TakenError(UserError):
     """A run was begun in this folder, or is being begun by another process."""
 
 
 def _begin(path: Path, config: Config) -> tuple[RunFolder, Config]:
     taken = f"run.dir={path}: exists already; continue it with --resume {path}, or choose another"
     if path.exists() and not is_unbegun(path):
-        raise _TakenError(taken)
+        raise TakenError(taken)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -172,13 +172,17 @@ def _begin(path: Path, config: Config) -> tuple[RunFolder, Config]:
     try:
         run = RunFolder(path)
     except UserError as error:
-        raise _TakenError(str(error)) from error
+        raise TakenError(str(error)) from error
     if run.has_begun:  # since we looked
         run.close()
-        raise _TakenError(taken)
+        raise TakenError(taken)
     config = replace(config, run={"dir": str(path)})
-    run.write_config(config)
-    sync_folder(path.parent)
+    try:
+        run.write_config(config)
+        sync_folder(path.parent)
+    except BaseException:
+        run.remove()
+        raise
     return run, config
 
 
