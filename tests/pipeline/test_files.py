@@ -36,7 +36,7 @@ def test_paths_mean_the_same_from_anywhere(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.parametrize("path", ["~nobody-of-this-name/x", "a\0b"])
 def test_paths_that_cannot_be_are_refused(path: str) -> None:
-    with pytest.raises(UserError, match="home folder|NUL"):
+    with pytest.raises(UserError, match=r"home folder|NUL"):
         absolute(path)
 
 

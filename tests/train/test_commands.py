@@ -1,10 +1,13 @@
 """knn, preview, doctor and the table of commands, as users call them."""
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from .conftest import TIMEOUT_S, Cli, refused, start, tiny
@@ -28,6 +31,97 @@ def test_knn_repeats_what_the_run_measured(
     assert figures["checkpoint"] == json.loads((run / "summary.json").read_text())["knn"]
     assert figures["raw pixels"] == 100.0  # dark against light
     assert f"kNN {figures['checkpoint']:.2f} %" in done.stdout
+
+
+def test_knn_of_a_bank_that_asks_itself(
+    run: Path, here: Cli, tmp_path: Path, fill_folder: Callable[..., Path]
+) -> None:
+    """Pictures without any meaning, and labels by chance: no better than chance, and it is said."""
+    noise = fill_folder(tmp_path / "noise", {"dark": 20, "light": 20})
+    done = here("knn", str(run), str(noise), str(noise), "--k=1", "--json=k.json")
+    assert done.returncode == 0, done.stderr
+    assert "40 of the 40 queries are in the bank as well" in done.stdout
+    assert json.loads((tmp_path / "k.json").read_text())["checkpoint"] < 90
+    apart = here("knn", str(run), str(noise), str(fill_folder(tmp_path / "other", {"dark": 3})))
+    assert apart.returncode == 0
+    assert "in the bank as well" not in apart.stdout
+
+
+def test_knn_needs_no_training_folder_when_it_has_a_bank(
+    run: Path, pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    moved = Path(shutil.copytree(run, tmp_path / "moved"))
+    config = (moved / "config.yaml").read_text().replace(str(pictures), "/nowhere")
+    (moved / "config.yaml").write_text(config)
+    done = here("knn", str(moved), str(pictures / "train"), str(pictures / "val"))
+    assert done.returncode == 0, done.stderr
+    refused(here("knn", str(moved), str(pictures / "val")), "data.path=/nowhere", "no such")
+
+
+@pytest.mark.parametrize("which", ["bank", "queries"])
+def test_knn_without_a_readable_picture(
+    run: Path, pictures: Path, here: Cli, tmp_path: Path, which: str
+) -> None:
+    for name in ("dark", "light"):
+        (tmp_path / "empty" / name).mkdir(parents=True)
+        (tmp_path / "empty" / name / "1.jpg").touch()
+    both = ["empty", str(pictures / "val")]
+    done = here("knn", str(run), *(both if which == "bank" else reversed(both)))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("swiftsiam knn: dark/1.jpg: the file is empty")
+    assert "nan" not in done.stdout
+
+
+def test_foreign_checkpoints_are_called_by_their_name(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    weights = {"module.encoder.conv1.weight": torch.zeros(1)}
+    for name, content, word in (
+        ("r.pth.tar", {"epoch": 1, "arch": "resnet50", "state_dict": weights}, "SimSiam reference"),
+        ("l.ckpt", {"state_dict": {"a.weight": torch.zeros(1)}, "hparams": 1}, "another trainer"),
+        ("w.pt", {"conv1.weight": torch.zeros(1)}, "plain weights"),
+        ("t.pt", torch.zeros(1), "a Tensor saved by torch"),
+    ):
+        torch.save(content, tmp_path / name)
+        refused(here("knn", name, str(pictures / "val")), name, "not a checkpoint", word)
+    (tmp_path / "text.pt").write_text("hello")
+    refused(here("knn", "text.pt", str(pictures / "val")), "not a checkpoint of swiftsiam;")
+
+
+def test_outputs_that_cannot_be_written_are_refused_before_the_work(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    val = str(pictures / "val")
+    (tmp_path / "file").touch()
+    for arguments in (
+        ("preview", val, "--out=no/where.png"),
+        ("preview", val, "--out=."),
+        ("preview", val, "--out=/proc/self/v.png"),
+        ("parity", "--json=file/x.json"),
+        ("bench", "loader", "--json=no/where.json"),
+    ):
+        refused(here(*arguments), arguments[-1].partition("=")[0])
+    refused(here("demo-data", "file"), "DIR=", "is a file")
+    refused(here("demo-data", "file/x"), "DIR=", "cannot be written")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["preview", "D", "--images=0"], "--images: 0: must be 1 to"),
+        (["preview", "D", "--size=99999"], "--size: 99999: must be 8 to 1,024"),
+        (["preview", "D", "--epoch=-1"], "--epoch: -1: must be 0 to"),
+        (["bench", "loader", "--workers=1e9"], "--workers: 1e9: must be a whole number"),
+        (["bench", "loader", "--workers=100000"], "--workers: 100000: must be 0 to 1,024"),
+        (["demo-data", "D", "--images=39"], "--images: 39: must be 40 to"),
+        (["demo-data", "D", "--seed=" + "9" * 24], "--seed: 999999999999999999999999: must be 0"),
+        (["parity", "--images=0"], "--images: 0: must be 1 to"),
+        (["knn", "RUN"], "DATA"),
+        (["doctor", "--verbose"], "--verbose"),
+    ],
+)
+def test_numbers_without_sense_are_refused(arguments: list[str], words: str, here: Cli) -> None:
+    refused(here(*arguments), words)
 
 
 def test_knn_names_what_is_wrong(run: Path, pictures: Path, here: Cli, tmp_path: Path) -> None:

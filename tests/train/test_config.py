@@ -61,6 +61,13 @@ def test_null_clears_an_optional_key() -> None:
         (["train.epochs=0"], ["train.epochs='0'", "greater than or equal to 1"]),
         (["optim.base_lr=-1"], ["optim.base_lr", "greater than 0"]),
         (["optim.base_lr=nan"], ["optim.base_lr"]),
+        (["train.seed=" + "9" * 24], ["train.seed", "less than or equal to"]),
+        (["data.num_workers=100000"], ["data.num_workers", "less than or equal to 1024"]),
+        (["train.num_threads=4096"], ["train.num_threads", "less than or equal to 1024"]),
+        (["train.batch_size=10000000"], ["train.batch_size", "less than or equal to"]),
+        (["model.projection_dim=99999999"], ["model.projection_dim", "less than or equal to"]),
+        (["eval.temperature=1e-9"], ["eval.temperature", "greater than or equal to"]),
+        (["data.path=~nobody-of-this-name/x"], ["data.path", "no such home folder"]),
         (["optim.base_lr=inf"], ["optim.base_lr", "finite"]),
         (["augment.size=4"], ["augment.size", "greater than or equal to 8"]),
         (["loader.engine=dally"], ["loader.engine='dally'", "torchvision"]),
@@ -94,6 +101,47 @@ def test_bad_files_are_named_with_a_remedy(text: str, words: list[str], tmp_path
         read_config(str(path))
     for word in words:
         assert word in str(error.value)
+
+
+def test_files_are_utf_8_whatever_the_locale(tmp_path: Path) -> None:
+    text = "# Größe\r\ntrain: {epochs: 7}\r\n"
+    path = tmp_path / "c.yaml"
+    for encoding in ("utf-8", "utf-8-sig"):
+        path.write_bytes(text.encode(encoding))
+        assert read_config(str(path)).train.epochs == 7
+    for content, word in (
+        (text.encode("utf-16"), "UTF-16"),
+        (text.encode("cp1252"), "not UTF-8 at line 1"),
+        (b"train:\n  a: \xff", "not UTF-8 at line 2"),
+        (bytes(range(256)), "UTF-8"),
+        (b"train:\n\tepochs: 1\n", "not YAML at line 2"),
+    ):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match=word) as error:
+            read_config(str(path))
+        assert "\n" not in str(error.value)
+    (tmp_path / "folder.yaml").mkdir()
+    with pytest.raises(UserError, match="Is a directory"):
+        read_config(str(tmp_path / "folder.yaml"))
+
+
+def test_paths_are_absolute_once_they_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", "/home-of-a-test")
+    config = parse_config({"data": {"path": "~/train"}}, ["data.val_path=val", "run.dir=runs/a"])
+    assert config.data.path == "/home-of-a-test/train"
+    assert config.data.val_path == str(tmp_path / "val")
+    assert config.run.dir == str(tmp_path / "runs" / "a")
+    assert parse_config({}, ["data.path=caf\udce9"]).data.path == f"{tmp_path}/caf\udce9"
+
+
+def test_a_name_of_any_bytes_survives_the_file(tmp_path: Path) -> None:
+    config = parse_config({}, ["data.path=/caf\udce9 $x"])
+    path = tmp_path / "config.yaml"
+    path.write_bytes(to_yaml(config).encode())
+    assert read_config(str(path)) == config
 
 
 def test_missing_file_and_recipe() -> None:

@@ -1,4 +1,4 @@
-"""What fails in the machine or for want of something: one line, nothing lost, no run folder left."""
+"""What fails in the machine or for want of something: one line, nothing lost, no folder left."""
 
 import errno
 import json

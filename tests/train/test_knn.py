@@ -1,11 +1,16 @@
 """kNN against a brute-force vote, one query at a time."""
 
 import math
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.sources import open_source
 from swiftsiam.train import knn
+from swiftsiam.train.evaluate import find_shared
 from swiftsiam.train.knn import Features, accuracy, predict
 
 
@@ -41,6 +46,63 @@ def test_accuracy_is_in_percent() -> None:
     assert accuracy(bank, bank, k=1, temperature=0.1) == 100.0
     wrong = bank._replace(labels=(bank.labels + 1) % 5)
     assert accuracy(wrong, bank, k=1, temperature=0.1) == 0.0
+
+
+def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On noise, what is left is chance; every other picture votes as ever."""
+    bank = make(300, 0)
+    noise = bank._replace(
+        labels=torch.randint(5, (300,), generator=torch.Generator().manual_seed(3))
+    )
+    assert accuracy(noise, noise, k=1, temperature=0.1) == 100.0
+    monkeypatch.setattr(knn, "_SIMILARITIES", 300 * 7)
+    itself = torch.arange(300).repeat(2, 1).T
+    predicted = predict(
+        noise.features, noise.features, noise.labels, k=3, temperature=0.1, excluded=itself
+    )
+    for row in range(300):
+        others = torch.arange(300) != row
+        without = Features(noise.features[others], noise.labels[others], noise.indices[others])
+        assert predicted[row] == brute_force(noise.features[row], without, 3, 0.1)
+    assert accuracy(noise, noise, k=1, temperature=0.1, excluded=itself) < 40
+
+
+def test_a_bank_of_nothing_but_the_query_is_refused() -> None:
+    one = make(1, 0)
+    with pytest.raises(UserError, match="no picture but the query"):
+        accuracy(one, one, k=1, temperature=0.1, excluded=torch.tensor([[0, 0]]))
+
+
+@pytest.mark.parametrize("temperature", [0.001, 1000.0])
+def test_any_temperature_gives_a_number(temperature: float) -> None:
+    bank, queries = make(300, 0), make(60, 1)
+    predicted = predict(queries.features, bank.features, bank.labels, k=20, temperature=temperature)
+    nearest = [bank.labels[(query @ bank.features.T).argmax()] for query in queries.features]
+    if temperature < 1:
+        assert predicted.tolist() == [int(label) for label in nearest]
+    assert len(predicted.unique()) > 1
+
+
+def test_one_picture_by_two_names_is_found(tmp_path: Path) -> None:
+    """Links of both kinds, across folders; a copy is another picture."""
+    for name in ("bank/a/1.jpg", "bank/a/2.jpg", "bank/b/3.jpg", "asked/a/4.jpg", "asked/b/5.jpg"):
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    (tmp_path / "asked/a/hard.jpg").hardlink_to(tmp_path / "bank/a/1.jpg")
+    (tmp_path / "asked/a/soft.jpg").symlink_to(tmp_path / "bank/b/3.jpg")
+    (tmp_path / "bank/b/again.jpg").symlink_to("3.jpg")
+    bank, asked = open_source(tmp_path / "bank"), open_source(tmp_path / "asked")
+    keys = {bank.key(index): index for index in range(len(bank))}
+    shared = find_shared(bank, np.arange(len(bank)), asked, np.arange(len(asked)))
+    found = {
+        asked.key(index): sorted(bank.key(each) for each in same) for index, same in shared.items()
+    }
+    assert found == {"a/hard.jpg": ["a/1.jpg"], "a/soft.jpg": ["b/3.jpg", "b/again.jpg"]}
+    voting = np.array([keys["b/3.jpg"]])
+    assert list(find_shared(bank, voting, asked, np.arange(len(asked))).values()) == [
+        [keys["b/3.jpg"]]
+    ]
 
 
 def test_near_neighbours_weigh_more() -> None:
