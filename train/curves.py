@@ -9,7 +9,10 @@ from ..pipeline.files import write_atomically
 def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> None:
     """Draw the records of metrics.jsonl into one PNG."""
     import io
+    import logging
 
+    # Where no home can be written to it takes a temporary folder, and need not say so.
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # The object interface: no global state, and no display.
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure

@@ -139,20 +139,20 @@ def test_knn_names_what_is_wrong(run: Path, pictures: Path, here: Cli, tmp_path:
         refused(here("knn", *arguments), word)
 
 
-def test_preview_shows_the_picture_and_two_views(pictures: Path, cli: Cli, tmp_path: Path) -> None:
-    done = cli(
+def test_preview_shows_the_picture_and_two_views(pictures: Path, here: Cli, tmp_path: Path) -> None:
+    done = here(
         "preview", str(pictures / "train"), "--out", "v.png", "--size", "64", "--images", "3"
     )
     assert done.returncode == 0, done.stderr
     sheet = np.asarray(Image.open(tmp_path / "v.png"))
     assert sheet.shape[2] == 3
     assert len(np.unique(sheet.reshape(-1, 3), axis=0)) > 500
-    again = cli(
+    again = here(
         "preview", str(pictures / "train"), "--out", "w.png", "--size", "64", "--epoch", "1"
     )
     assert again.returncode == 0
     assert not np.array_equal(sheet, np.asarray(Image.open(tmp_path / "w.png")))
-    assert cli("preview", str(pictures / "train"), "--engine", "magic").returncode == 2
+    refused(here("preview", str(pictures / "train"), "--engine", "magic"), "loader.engine='magic'")
 
 
 def test_doctor_says_what_works(cli: Cli) -> None:
