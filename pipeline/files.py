@@ -8,6 +8,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -21,21 +22,29 @@ _NOT_OFFERED = frozenset(
     (errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL, errno.EBADF)
 )
 _warned: set[str] = set()
+_ADDRESS = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def absolute(path: str | Path) -> Path:
     """The path with `~` expanded, from the root: it means the same from any working folder.
 
     Raises:
-        UserError: `~name` of nobody, no home folder, or a path that cannot be.
+        UserError: `~name` of nobody, no home folder, an address, or a path that cannot be.
     """
     text = os.fspath(path)
     if "\0" in text:
         raise UserError(f"{text!r}: no path can hold a NUL byte; check the path")
+    if _ADDRESS.match(text):
+        raise UserError(f"{text}: is an address, not a path; download it and give the folder")
     expanded = os.path.expanduser(text)  # noqa: PTH111 - Path's raises where it knows no home
     if text.startswith("~") and expanded == text:
         raise UserError(f"{text}: there is no such home folder; write the path in full")
-    return Path(os.path.abspath(expanded))  # noqa: PTH100 - links are not to be resolved
+    try:
+        return Path(os.path.abspath(expanded))  # noqa: PTH100 - links are not to be resolved
+    except FileNotFoundError:
+        raise UserError(
+            f"{text}: the working folder is gone; change to one that exists, or give the whole path"
+        ) from None
 
 
 def _absolute_text(path: str) -> str:

@@ -122,6 +122,11 @@ class Loader:
         return self._plan.num_batches(start=self._position)
 
     @property
+    def source(self) -> Source:
+        """What it reads."""
+        return self._options.source
+
+    @property
     def indices(self) -> np.ndarray:
         """(N,) int64: the samples that it yields."""
         return self._plan.indices
@@ -286,6 +291,11 @@ def build_loader(
         raise UserError(
             f"train.batch_size={global_batch_size}: must be a multiple of "
             f"{world_size}, the number of processes"
+        )
+    if train and len(chosen) < 2:
+        raise UserError(
+            f"data.path: {len(chosen)} picture to train on, and a batch takes two or more; give "
+            "more pictures (data.limit may leave too few)"
         )
     if train and len(chosen) < global_batch_size:
         raise UserError(

@@ -57,7 +57,10 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         content = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); if it was just replaced by a newer one, "
+            "try again"
+        ) from error
     digest_end = len(_MAGIC) + hashlib.sha256().digest_size
     payload = content[digest_end:]
     if not content.startswith(_MAGIC):

@@ -1,7 +1,9 @@
 """Evaluation during and after training: kNN of the network's features, and the floors below it."""
 
 import contextlib
+import unicodedata
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -47,8 +49,12 @@ class KnnData:
     queries: Loader
     query_labels: torch.Tensor
     """Position in the queries' classes → position in the bank's."""
-    shared: dict[int, list[int]]
-    """Queries that lie in the bank as well, of `find_shared`: they do not vote for themselves."""
+
+    @cached_property
+    def shared(self) -> dict[int, list[int]]:
+        """Queries that lie in the bank as well, of `find_shared`; none votes for itself."""
+        bank, queries = self.bank, self.queries
+        return find_shared(bank.source, bank.indices, queries.source, queries.indices)
 
     def check(self) -> None:
         """Try a few pictures of each, since all of them may be of no use.
@@ -92,13 +98,16 @@ def open_knn_data(
             raise UserError(
                 f"{name}: has no class folders, and kNN needs labels; give labelled data"
             )
-    missing = sorted(set(queries.classes) - set(bank.classes))
+    # One system's file names are another's decomposed ("é" in one character or two).
+    place = {unicodedata.normalize("NFC", name): label for label, name in enumerate(bank.classes)}
+    asked = [unicodedata.normalize("NFC", name) for name in queries.classes]
+    missing = [name for name in asked if name not in place]
     if missing:
         raise UserError(
             f"{fields[1]}: class {missing[0]!r} is not among the {len(bank.classes)} "
             "classes of the bank; both need the same class folders"
         )
-    labels = torch.tensor([bank.classes.index(name) for name in queries.classes])
+    labels = torch.tensor([place[name] for name in asked])
     seed, max_bank = config.train.seed, config.eval.max_bank
     voting = choose_indices(bank, limit=max_bank, seed=seed)
     if splits:
@@ -111,7 +120,6 @@ def open_knn_data(
         bank=_eval_loader(config, bank, voting),
         queries=_eval_loader(config, queries, asking),
         query_labels=labels,
-        shared=find_shared(bank, voting, queries, asking),
     )
 
 

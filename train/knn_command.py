@@ -110,7 +110,7 @@ def main(argv: list[str]) -> int:
 def _configure(args: argparse.Namespace, checkpoint: Path) -> Config:
     """The run's own configuration, for the machine at hand."""
     run = checkpoint.parent.parent
-    stored = read_run_config(run, []).config
+    stored = read_run_config(run, [], field=f"CKPT={checkpoint}: its run folder").config
     settings: dict[str, Any] = {"max_bank": args.max_bank}
     if args.k is not None:
         settings["k"] = args.k

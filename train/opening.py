@@ -50,12 +50,25 @@ def open_run(args: argparse.Namespace) -> OpenedRun:
 def begin_run(config: Config, *, name: str) -> OpenedRun:
     """A new run of this configuration, and its folder."""
     config, reasons = resolve(config)
+    _check_apart(config)
     job = build_job(config)
     print_start(job, reasons)
     check_free_space(job, absolute(config.run.dir or "runs"), num_present=0)
     run, job.config = create_run(config, name=name)
     print(f"run folder: {run.path}", flush=True)
     return OpenedRun(job, run, is_new=True)
+
+
+def _check_apart(config: Config) -> None:
+    """The run's own pictures (curves, views) must not become data."""
+    place = absolute(config.run.dir or "runs")
+    for name in ("path", "val_path"):
+        folder = getattr(config.data, name)
+        if folder and place.is_relative_to(folder):
+            raise UserError(
+                f"run.dir={place}: lies within data.{name}={folder}, and its curves would "
+                "become pictures of the data set; choose another run.dir"
+            )
 
 
 def continue_run(args: argparse.Namespace, path: Path) -> OpenedRun:

@@ -10,7 +10,7 @@ import torch
 
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import MachineError, UserError
-from .checkpoint import list_checkpoints, list_set_aside, load_newest, save_checkpoint
+from .checkpoint import list_checkpoints, save_checkpoint
 from .config import list_recipes, read_config
 from .curves import draw_curves
 from .device import resolve
@@ -20,7 +20,7 @@ from .opening import OpenedRun, open_run
 from .optim import set_learning_rate
 from .preflight import dry_run, print_start
 from .progress import Status, TrainingProgress, format_seconds
-from .resume import check_listing, tell_divergence, tell_resume
+from .resume import load_progress, tell_divergence, tell_resume
 from .run import RunFolder
 from .signals import StoppedWaitingError, StopRequest
 from .step import DivergedError
@@ -197,30 +197,6 @@ def pretrain(job: Job, run: RunFolder, *, changes: tuple[str, ...] = ()) -> dict
     return summary
 
 
-def load_progress(job: Job, run: RunFolder) -> tuple[bool, list[str]]:
-    """Load the newest checkpoint into the job.
-
-    Returns:
-        Whether there is one; and what to tell if it was made with other pictures.
-
-    Raises:
-        UserError: all are damaged, or the pictures are others and that is refused.
-    """
-    state = load_newest(run.checkpoints)
-    if state is None:
-        damaged = list_set_aside(run.checkpoints)
-        if damaged:
-            raise UserError(
-                f"--resume {run.path}: its checkpoints are all damaged ({len(damaged)}, kept as "
-                f"{damaged[-1].name}); put back a copy, or begin again at step 0 with --start-over"
-            )
-        return False, []
-    change = check_listing(job, state)
-    job.load(state, pictures_changed=change is not None)
-    print(f"continues at step {job.step} of {job.total_steps}", flush=True)
-    return True, [] if change is None else [change]
-
-
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam pretrain`."""
     parser = Parser(
@@ -283,8 +259,6 @@ def main(argv: list[str]) -> int:
 
 
 def _dry_run(args: argparse.Namespace) -> int:
-    if args.resume:
-        raise UserError("--dry-run: is for a new run; leave out --resume, or leave out --dry-run")
     if not args.config:
         raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
     config, reasons = resolve(read_config(args.config, args.overrides))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pipeline.errors import UserError
+from .checkpoint import list_set_aside, load_newest
 from .config import Config, parse_config, read_config, read_values, replace, split_override
 from .run import CONFIG, RunFolder
 
@@ -53,22 +54,23 @@ class ResumedConfig(NamedTuple):
     """What was changed that the rest of the run depends on, in words."""
 
 
-def read_run_config(path: Path, overrides: list[str]) -> ResumedConfig:
+def read_run_config(path: Path, overrides: list[str], *, field: str = "--resume") -> ResumedConfig:
     """The configuration of a run that exists, with what may change on resume laid over it.
 
     Args:
         path: of the run folder.
         overrides: `section.key=value`.
+        field: what names the run in errors.
 
     Raises:
         UserError: no run, a damaged configuration, or an override that may not change.
     """
     if not (path / CONFIG).is_file():
-        raise UserError(f"--resume {path}: not a run folder (no {CONFIG} in it); check the path")
+        raise UserError(f"{field} {path}: not a run folder (no {CONFIG} in it); check the path")
     values = read_values(str(path / CONFIG))
     if not values:
         raise UserError(
-            f"--resume {path}: its {CONFIG} is empty; put back the one that the run was begun "
+            f"{field} {path}: its {CONFIG} is empty; put back the one that the run was begun "
             "with, or begin another run"
         )
     stored = replace(parse_config(values, []), run={"dir": str(path)})
@@ -120,7 +122,31 @@ def _is_in(name: str, names: tuple[str, ...]) -> bool:
     return name in names or name.partition(".")[0] in names
 
 
-def check_listing(job: "Job", state: dict[str, Any]) -> str | None:
+def load_progress(job: "Job", run: RunFolder) -> tuple[bool, list[str]]:
+    """Load the newest checkpoint into the job.
+
+    Returns:
+        Whether there is one; and what to tell if it was made with other pictures.
+
+    Raises:
+        UserError: all are damaged, or the pictures are others and that is refused.
+    """
+    state = load_newest(run.checkpoints)
+    if state is None:
+        damaged = list_set_aside(run.checkpoints)
+        if damaged:
+            raise UserError(
+                f"--resume {run.path}: its checkpoints are all damaged ({len(damaged)}, kept as "
+                f"{damaged[-1].name}); put back a copy, or begin again at step 0 with --start-over"
+            )
+        return False, []
+    change = _check_listing(job, state)
+    job.load(state, pictures_changed=change is not None)
+    print(f"continues at step {job.step} of {job.total_steps}", flush=True)
+    return True, [] if change is None else [change]
+
+
+def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
     """Compare the pictures with those that the run was begun with.
 
     Returns:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from types import FrameType, TracebackType
 from typing import Any
 
-_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StoppedWaitingError(Exception):
@@ -14,7 +14,11 @@ class StoppedWaitingError(Exception):
 
 
 class StopRequest:
-    """While entered, SIGTERM, SIGINT or SIGUSR1 sets `asked`; a second SIGINT interrupts."""
+    """While entered, a signal to stop sets `asked`; a second SIGINT interrupts.
+
+    A signal that whoever started us has us ignore stays ignored: `nohup` does so with SIGHUP, and a
+    shell with SIGINT for what it runs in the background.
+    """
 
     def __init__(self) -> None:
         self.asked = False
@@ -44,7 +48,8 @@ class StopRequest:
 
     def __enter__(self) -> "StopRequest":
         for number in _SIGNALS:
-            self._previous[number] = signal.signal(number, self._note)
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                self._previous[number] = signal.signal(number, self._note)
         return self
 
     def __exit__(

@@ -131,4 +131,5 @@ class TrainStep:
             sums = torch.cat((sums, sums.new_tensor([float(state["count"])])))
         self._sums.copy_(sums)
         self._count = state["count"]
-        self._scaler.load_state_dict(state["scaler"])
+        if state["scaler"]:  # empty where the steps before were not in fp16
+            self._scaler.load_state_dict(state["scaler"])

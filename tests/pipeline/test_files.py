@@ -40,6 +40,22 @@ def test_paths_that_cannot_be_are_refused(path: str) -> None:
         absolute(path)
 
 
+@pytest.mark.parametrize("address", ["s3://bucket/train", "https://host/data.tar", "hf://x"])
+def test_addresses_are_no_paths(address: str) -> None:
+    with pytest.raises(UserError, match="is an address, not a path"):
+        absolute(address)
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    monkeypatch.chdir(gone)
+    gone.rmdir()
+    assert absolute("/data") == Path("/data")
+    with pytest.raises(UserError, match="working folder is gone"):
+        absolute("data")
+
+
 def test_without_a_home_nothing_is_called_tilde(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as it is without one
     with pytest.raises(UserError, match="no such home folder"):

@@ -3,10 +3,12 @@
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import threading
+import unicodedata
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +18,7 @@ from swiftsiam.pipeline import files
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.train import device, preflight
 from swiftsiam.train.checkpoint import list_checkpoints
+from swiftsiam.train.signals import StopRequest
 
 from .conftest import TIMEOUT_S, Cli, assert_same_run, refused, start, tiny
 
@@ -161,8 +164,8 @@ def test_a_worker_killed_by_the_system_is_told_after_saving(
         "    plain(self, *views)\n"
         "    done.append(1)\n"
         "    if len(done) == 3:\n"
-        "        for child in psutil.Process().children(recursive=True):\n"
-        "            if child.nice() >= 10: child.kill()\n"
+        "        for server in psutil.Process().children():\n"
+        "            for worker in server.children(): worker.kill()\n"
         "if __name__ == '__main__':  # workers import this file\n"
         "    TrainStep.__call__ = step\n"
         "    from swiftsiam.__main__ import main\n"
@@ -218,6 +221,51 @@ def test_a_folder_that_another_holds(pictures: Path, here: Cli, tmp_path: Path) 
     # What is left of a start that was killed before config.yaml is no hindrance.
     (tmp_path / "run" / ".config.yaml.1.tmp").touch()
     assert here(*small(pictures, "run")).returncode == 0
+
+
+def test_a_run_within_its_own_data_is_refused(pictures: Path, here: Cli, tmp_path: Path) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    for name, split in (("data.path", "train"), ("data.val_path", "val")):
+        arguments = [*tiny(data, "run"), f"run.dir={data / split / 'dark' / 'run'}"]
+        refused(here(*arguments), "run.dir=", f"lies within {name}=")
+    default = [a for a in tiny(data, "") if not a.startswith("run.dir")]
+    refused(here(*default, "data.path=."), "run.dir=", "lies within data.path=")
+    # A name that begins alike is another folder.
+    assert here(*small(data, f"{data}/train-run")).returncode == 0
+
+
+def test_too_few_pictures(pictures: Path, here: Cli) -> None:
+    refused(here(*small(pictures, "run"), "data.limit=1"), "data.path", "1 picture", "two or more")
+    refused(here(*small(pictures, "run"), "data.limit=5"), "train.batch_size=8", "2 or less")
+
+
+def test_class_names_of_another_system_are_the_same(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    """A "é" in one character, as Linux has it, and in two, as macOS writes it."""
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    for split, form in (("train", "NFC"), ("val", "NFD")):
+        (data / split / "dark").rename(data / split / unicodedata.normalize(form, "café"))
+    assert here(*tiny(data, "run", "train.epochs=1")).returncode == 0
+    assert json.loads((tmp_path / "run" / "summary.json").read_text())["knn"] is not None
+
+
+def test_a_signal_that_is_to_be_ignored_stays_ignored() -> None:
+    """`nohup`, and a shell's background."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not stop.asked
+            assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            os.kill(os.getpid(), signal.SIGTERM)
+            assert stop.asked
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+        with StopRequest() as stop:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert stop.asked
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_names_are_numbered_past_a_run_that_is_just_beginning(
