@@ -5,6 +5,7 @@ import os
 import sys
 from collections.abc import Callable
 from importlib import import_module
+from pathlib import Path
 
 from . import __version__
 from .output import protect_streams
@@ -73,6 +74,13 @@ def _run(command: str, arguments: list[str]) -> int:
     # imported.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
     try:
+        Path.cwd()  # or libraries fail to load, in words of their own
+    except FileNotFoundError:
+        print(
+            f"swiftsiam {command}: the working folder is gone; change to another", file=sys.stderr
+        )
+        return 2
+    try:
         module = import_module(f"swiftsiam.{COMMANDS[command][0]}")
         return _call(module.main, command, arguments)
     except KeyboardInterrupt:
@@ -82,7 +90,7 @@ def _run(command: str, arguments: list[str]) -> int:
 
 def _call(function: Callable[[list[str]], int], command: str, arguments: list[str]) -> int:
     """Tell what has a name in one line; all else keeps its traceback."""
-    from swiftsiam.pipeline.errors import MachineError, UserError
+    from swiftsiam.pipeline.errors import MachineError, UserError, one_line
 
     try:
         return function(arguments)
@@ -92,7 +100,7 @@ def _call(function: Callable[[list[str]], int], command: str, arguments: list[st
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise
         message, code = f"{error.strerror}; allow more: ulimit -n 4096", 1
-    print(f"swiftsiam {command}: {' '.join(message.split())}", file=sys.stderr)
+    print(f"swiftsiam {command}: {one_line(message)}", file=sys.stderr)
     return code
 
 

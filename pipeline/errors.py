@@ -1,5 +1,15 @@
 """The errors that are told in one line; everything else is a bug and keeps its traceback."""
 
+import unicodedata
+
+
+def one_line(text: str) -> str:
+    """A message as one line, in which a name cannot steer the terminal: control codes escaped."""
+    return "".join(
+        repr(char)[1:-1] if unicodedata.category(char) == "Cc" else char
+        for char in " ".join(text.splitlines())
+    )
+
 
 class UserError(ValueError):
     """A mistake in the input: field, value and remedy in one line (exit code 2)."""

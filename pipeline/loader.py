@@ -19,7 +19,7 @@ from pydantic import ConfigDict
 from .augment.spec import AugmentSpec
 from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
 from .decode import decode_rgb
-from .errors import BadSampleError, UserError
+from .errors import BadSampleError, UserError, one_line
 from .files import PathText
 from .order import BatchPlan
 from .sources import Source
@@ -231,7 +231,8 @@ class Loader:
                 f"data.max_bad_samples={len(self.bad_samples)} samples fail (now {budget})"
             )
         outcome = "left out" if budget is None else "replaced"
-        print(f"bad sample {bad.key}: {bad.reason}; {outcome}", file=sys.stderr, flush=True)
+        text = one_line(f"bad sample {bad.key}: {bad.reason}; {outcome}")
+        print(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """Stop the workers. The loader can be iterated again; harmless when called twice."""

@@ -233,5 +233,7 @@ def _explain(error: ValidationError) -> str:
                 nearest or f"; sections: {', '.join(f.name for f in dataclasses.fields(Config))}"
             )
         return f"{field_name}: no such key{nearest}"
+    if first["type"] == "value_error":  # our own, of a path
+        return f"{field_name}={first.get('ctx', {}).get('error')}"
     message = first["msg"][0].lower() + first["msg"][1:]
     return f"{field_name}={first['input']!r:.80}: {message}"

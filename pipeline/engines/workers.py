@@ -2,11 +2,13 @@
 
 import multiprocessing
 import os
+import shutil
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from multiprocessing import forkserver
+from multiprocessing import forkserver, process, util
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
@@ -17,6 +19,7 @@ from ..errors import MachineError
 T = TypeVar("T")
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+_LONGEST = 60  # bytes of a temporary folder, below which multiprocessing names two levels more
 
 
 def worker_context(module: str) -> BaseContext:
@@ -24,11 +27,23 @@ def worker_context(module: str) -> BaseContext:
 
     A plain fork would copy locks that other threads of the trainer hold.
     """
+    _shorten_temporary_folder()
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([module])
     with _undisturbed():
         forkserver.ensure_running()
     return context
+
+
+def _shorten_temporary_folder() -> None:
+    """Sockets lie in multiprocessing's temporary folder, and their paths may have 107 bytes."""
+    if len(os.fsencode(tempfile.gettempdir())) <= _LONGEST or not os.access("/tmp", os.W_OK):
+        return
+    settings = process.current_process()._config  # type: ignore[attr-defined]
+    if settings.get("tempdir") is None:
+        folder = tempfile.mkdtemp(prefix="pymp-", dir="/tmp")
+        util.Finalize(None, shutil.rmtree, args=(folder, True), exitpriority=-100)
+        settings["tempdir"] = folder
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from swiftsiam.pipeline.errors import one_line
 
 _PRINT = """
 import os, sys
@@ -77,6 +78,21 @@ def test_help_and_its_reader() -> None:
     done = subprocess.run(["bash", "-c", command], capture_output=True, check=False)
     assert done.stdout.splitlines() == [b"usage: swiftsiam COMMAND [arguments]", b"0"]
     assert done.stderr == b""
+
+
+def test_a_working_folder_that_is_gone(tmp_path: Path) -> None:
+    (tmp_path / "gone").mkdir()
+    command = f"rmdir {tmp_path}/gone && exec {sys.executable} -m swiftsiam doctor"
+    done = subprocess.run(
+        ["sh", "-c", command], cwd=tmp_path / "gone", capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("swiftsiam doctor: the working folder is gone")
+
+
+def test_a_name_cannot_steer_the_terminal() -> None:
+    text = "a\x1b[31m\nb\x07 größe \udce9"
+    assert one_line(text) == r"a\x1b[31m b\x07 größe " + "\udce9"
 
 
 def test_a_folder_called_like_the_package_is_not_imported(tmp_path: Path) -> None:

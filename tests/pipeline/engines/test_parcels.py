@@ -91,6 +91,23 @@ def test_too_little_shared_memory_is_told_and_done_without(
     assert ("--shm-size" in told) == (engine == "torchvision")
 
 
+def test_a_long_temporary_folder(class_folder: Path, tmp_path: Path) -> None:
+    """Sockets lie there, whose paths may have 107 bytes."""
+    long = tmp_path / ("x" * 100)
+    long.mkdir()
+    script = tmp_path / "plain.py"
+    script.write_text(_MOUNTED)
+    done = subprocess.run(
+        [sys.executable, script, class_folder, ""],
+        env=os.environ | {"TMPDIR": str(long)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "69\n"), done.stderr
+    assert not list(long.glob("pymp-*"))
+
+
 _MOUNTED = """
 import os, sys
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
