@@ -69,6 +69,10 @@ if __name__ == "__main__":
     event, name, *sys.argv[1:] = sys.argv[1:]
     # The first folder on the path would be this one.
     sys.path.pop(0)
+    # As a terminal starts it: what a shell runs in the background ignores Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for default in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
+        signal.signal(default, signal.SIG_DFL)
     die_at(event, signal.Signals[name])
     from swiftsiam.__main__ import main
 

@@ -36,11 +36,11 @@ def test_run_folder_holds_what_is_promised(finished: Path) -> None:
 
 
 def test_same_seed_same_metrics_and_weights(
-    finished: Path, pictures: Path, cli: Cli, tmp_path: Path
+    finished: Path, pictures: Path, here: Cli, tmp_path: Path
 ) -> None:
-    assert cli(*tiny(pictures, "again", "data.num_workers=0")).returncode == 0
+    assert here(*tiny(pictures, "again", "data.num_workers=0")).returncode == 0
     assert_same_run(finished, tmp_path / "again")
-    assert cli(*tiny(pictures, "other", "train.seed=1")).returncode == 0
+    assert here(*tiny(pictures, "other", "train.seed=1")).returncode == 0
     assert read_learning(finished) != read_learning(tmp_path / "other")
 
 
@@ -54,7 +54,7 @@ def run_and_die(arguments: list[str], folder: Path, event: str) -> str:
 
 @pytest.mark.slow
 def test_killed_anywhere_and_resumed_is_the_same_run(
-    finished: Path, pictures: Path, tmp_path: Path, cli: Cli
+    finished: Path, pictures: Path, tmp_path: Path, here: Cli
 ) -> None:
     """SIGKILL in turn at ten places, start-up included; one command begins or resumes."""
     arguments = [a for a in tiny(pictures, "run") if not a.startswith("run.dir")]
@@ -72,27 +72,27 @@ def test_killed_anywhere_and_resumed_is_the_same_run(
         "open:summary.json",
     ):
         run_and_die(arguments, tmp_path, event)
-    done = cli(*arguments)
+    done = here(*arguments)
     assert done.returncode == 0, done.stderr
     assert_same_run(finished, tmp_path / "run")
 
 
-@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1"])
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP"])
 def test_signal_saves_and_resume_is_exact(
-    name: str, finished: Path, pictures: Path, tmp_path: Path, cli: Cli
+    name: str, finished: Path, pictures: Path, tmp_path: Path, here: Cli
 ) -> None:
     process = start(tiny(pictures, "stopped"), tmp_path, dies_at=f"step:4 {name}")
     out, err = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 75, err
     assert f"swiftsiam pretrain --resume {tmp_path / 'stopped'}" in out
-    resumed = cli("pretrain", "--resume", "stopped")
+    resumed = here("pretrain", "--resume", "stopped")
     assert resumed.returncode == 0, resumed.stderr
     assert "continues at step 4 of 10" in resumed.stdout
     assert_same_run(finished, tmp_path / "stopped")
 
 
-def test_dry_run_reports_and_leaves_nothing(pictures: Path, tmp_path: Path, cli: Cli) -> None:
-    done = cli(*tiny(pictures, "run"), "--dry-run")
+def test_dry_run_reports_and_leaves_nothing(pictures: Path, tmp_path: Path, here: Cli) -> None:
+    done = here(*tiny(pictures, "run"), "--dry-run")
     assert done.returncode == 0, done.stderr
     for word in ("images/s", "memory", "disk", "whole run"):
         assert word in done.stdout
@@ -124,15 +124,15 @@ def test_existing_run_is_neither_overwritten_nor_changed(
     assert {p: p.read_bytes() for p in finished.rglob("*") if p.is_file()} == before
 
 
-def test_corrupt_picture_is_named(pictures: Path, tmp_path: Path, cli: Cli) -> None:
+def test_corrupt_picture_is_named(pictures: Path, tmp_path: Path, here: Cli) -> None:
     import shutil
 
     shutil.copytree(pictures, tmp_path / "data")
     bad = tmp_path / "data" / "train" / "dark" / "3.png"
     bad.write_bytes(bad.read_bytes()[:60])
     arguments = tiny(tmp_path / "data", "run")
-    refused(cli(*arguments), "dark/3.png", "data.max_bad_samples")
-    done = cli(*arguments, "data.max_bad_samples=1", "run.dir=other")
+    refused(here(*arguments), "dark/3.png", "data.max_bad_samples")
+    done = here(*arguments, "data.max_bad_samples=1", "run.dir=other")
     assert done.returncode == 0, done.stderr
     assert "bad sample dark/3.png" in done.stderr
     summary = json.loads((tmp_path / "other" / "summary.json").read_text())
