@@ -66,13 +66,35 @@ def write_atomically(path: Path, data: bytes) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
+            _sync(file.fileno())
+        _rename_over(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # the error that is under way says more
             temporary.unlink(missing_ok=True)
         raise
     sync_folder(path.parent)
+
+
+def _sync(handle: int) -> None:
+    """fsync, where the file system can."""
+    try:
+        os.fsync(handle)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED:
+            raise
+        _warn("fsync", "the last files may be lost in a power cut")
+
+
+def _rename_over(temporary: Path, path: Path) -> None:
+    """Give a file its name, which another may have, where the file system can at one stroke."""
+    try:
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno not in _NOT_OFFERED | {errno.EEXIST} or path.is_dir():
+            raise
+        _warn("renaming over a file", "a kill at such a moment may lose a file")
+        path.unlink(missing_ok=True)
+        temporary.rename(path)
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -89,11 +111,7 @@ def sync_folder(folder: Path) -> None:
     except PermissionError:  # a folder that may be written to and not be listed
         return
     try:
-        os.fsync(handle)
-    except OSError as error:
-        if error.errno not in _NOT_OFFERED:
-            raise
-        _warn("fsync of folders", "the last files may be lost in a power cut")
+        _sync(handle)
     finally:
         os.close(handle)
 

@@ -118,7 +118,25 @@ def test_a_file_system_that_cannot_sync_folders(
     write_atomically(tmp_path / "a", b"1")
     sync_folder(tmp_path)
     assert (tmp_path / "a").read_bytes() == b"1"
-    assert capsys.readouterr().err.count("offers no fsync of folders") == 1
+    assert capsys.readouterr().err.count("offers no fsync") == 1
+
+
+def test_a_file_system_that_cannot_rename_over_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plain = Path.replace
+
+    def replace(self: Path, target: Path) -> Path:
+        if target.exists():
+            raise OSError(errno.EEXIST, "File exists")
+        return plain(self, target)
+
+    monkeypatch.setattr(Path, "replace", replace)
+    for content in (b"1", b"2", b"3"):
+        write_atomically(tmp_path / "a", content)
+        assert (tmp_path / "a").read_bytes() == content
+    assert capsys.readouterr().err.count("offers no renaming over") == 1
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
 
 def test_a_failed_write_leaves_the_old_file(
