@@ -25,6 +25,7 @@ from rich.table import Table
 
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.errors import UserError
+from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
 from .contestants import CONTESTANTS, Task
 from .machine import describe_machine, results_folder
@@ -219,14 +220,25 @@ def main(argv: list[str]) -> int:
     tasks = dict.fromkeys(names, task)
     if args.beton and "ffcv" in tasks:
         tasks["ffcv"] = replace(task, data=str(args.beton))
+    path = args.json or _default_output()
     records = measure(names, tasks, rounds=args.rounds, images=args.images)
     _print(records)
-    path = args.json or results_folder() / "loader.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     facts = {"machine": describe_machine(), "data": Path(data).name}
     path.write_text(json.dumps([facts | record for record in records], indent=2) + "\n")
     print(f"written: {path}")
     return 0
+
+
+def _default_output() -> Path:
+    """In the checkout; tried before the work, since an installation may be read-only."""
+    folder = results_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"--json: {folder} cannot be made ({error.strerror}); give --json"
+        ) from error
+    return check_output(folder / "loader.json", field="--json")
 
 
 def _generated() -> str:

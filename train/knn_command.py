@@ -24,7 +24,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser = Parser(
         prog="swiftsiam knn",
         description="k-nearest-neighbour accuracy of a checkpoint's features.",
-        epilog="With one DATA, the run's own training pictures are the bank.",
+        epilog="With one DATA, the run's own training pictures are the bank. A picture that is in "
+        "the bank and among the queries does not vote for itself.",
     )
     parser.add_argument(
         "checkpoint", metavar="CKPT", type=user_path, help="a run folder or its stepN.pt"
