@@ -6,9 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from swiftsiam.pipeline import files
 from swiftsiam.pipeline.errors import UserError
-from swiftsiam.pipeline.files import write_atomically
 from swiftsiam.train.checkpoint import (
     find_checkpoint,
     list_checkpoints,
@@ -73,20 +71,6 @@ def test_code_in_a_checkpoint_is_refused_and_not_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="not a checkpoint"):
         load_checkpoint(bare)
     assert not trace.exists()
-
-
-def test_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "file"
-    write_atomically(path, b"old")
-
-    def full_disk(_: int) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(files.os, "fsync", full_disk)
-    with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
-    assert path.read_bytes() == b"old"
-    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_find_names_what_is_missing(tmp_path: Path) -> None:
