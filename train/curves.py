@@ -41,7 +41,7 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
 
 
 def _line(panel: Any, x: list[float], y: list[float], title: str, style: str = "-") -> None:
-    panel.plot(x, y, style, linewidth=1.5, markersize=4)
+    panel.plot(x, y, style if len(x) > 1 else "o", linewidth=1.5, markersize=4)
     panel.set_title(title, fontsize=10)
     panel.set_xlabel("epoch")
     panel.grid(alpha=0.3)
