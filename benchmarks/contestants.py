@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..pipeline.engines import ENGINES
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -175,14 +177,11 @@ def _decode_only(task: Task) -> Iterator[int]:
 
 
 CONTESTANTS: dict[str, Contestant] = {
-    "ffcv": Contestant(build=_engine("ffcv"), work="swiftsiam: decode once, numba kernel, threads"),
-    "dali": Contestant(
-        build=_engine("dali"), work="swiftsiam: DALI decodes, numba kernel, threads"
-    ),
-    "torchvision": Contestant(
-        build=_engine("torchvision"),
-        work="swiftsiam: libjpeg-turbo decodes, numba kernel, processes",
-    ),
+    **{
+        name: Contestant(build=_engine(name), work=f"swiftsiam: {info.work}")
+        for name, info in ENGINES.items()
+        if info.reads_pictures
+    },
     "reference": Contestant(
         build=_reference, work="Pillow, torchvision transforms, DataLoader; float32"
     ),

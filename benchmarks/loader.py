@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..pipeline.arguments import Parser, output, user_path, whole
+from ..pipeline.engines import ENGINES
 from ..pipeline.errors import UserError
 from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
@@ -218,8 +219,9 @@ def main(argv: list[str]) -> int:
     if args.serve:
         return serve(args.serve, task)
     tasks = dict.fromkeys(names, task)
-    if args.beton and "ffcv" in tasks:
-        tasks["ffcv"] = replace(task, data=str(args.beton))
+    for name in names if args.beton else ():
+        if name in ENGINES and ENGINES[name].needs_for_beton:
+            tasks[name] = replace(task, data=str(args.beton))
     path = args.json or _default_output()
     records = measure(names, tasks, rounds=args.rounds, images=args.images)
     _print(records)
@@ -242,7 +244,7 @@ def _default_output() -> Path:
 
 
 def _generated() -> str:
-    from ..pipeline.sources.demo_images import DEFAULT_NUM_IMAGES, generate
+    from ..pipeline.demo.images import DEFAULT_NUM_IMAGES, generate
 
     made = generate(Path("demo-data"), num_images=DEFAULT_NUM_IMAGES, num_workers=num_cores())
     return str(made.train)

@@ -13,12 +13,12 @@ from .output import protect_streams
 COMMANDS = {
     "doctor": ("pipeline.doctor", "say what works on this machine, and how to mend what does not"),
     "demo": ("train.demo", "train on generated pictures, or on yours, and show the result"),
-    "demo-data": ("pipeline.sources.demo_images", "generate a labelled set of JPEG pictures"),
-    "parity": ("pipeline.parity", "hold every engine's views against the float64 oracle"),
+    "demo-data": ("pipeline.demo.images", "generate a labelled set of JPEG pictures"),
+    "parity": ("benchmarks.parity", "hold every engine's views against the float64 oracle"),
     "preview": ("train.preview", "draw pictures beside their two views"),
     "pretrain": ("train.pretrain", "pre-train SimSiam"),
     "bench": ("benchmarks.command", "images per second of this machine's loaders"),
-    "knn": ("train.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
+    "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
 }
 
 

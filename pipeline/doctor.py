@@ -3,11 +3,13 @@
 import json
 import platform
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
-from importlib import metadata
+from functools import partial
+from importlib import import_module
 
 from .arguments import Parser
+from .engines import ENGINES, Need
 from .machine import num_cores
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -31,18 +33,17 @@ def examine() -> list[Finding]:
         "torch": _torch,
         "gpu": _gpu,
         "numba": _numba,
-        "dali": _dali,
-        "ffcv": _ffcv,
         "shared memory": _shared_memory,
     }
-    findings = []
-    for name, check in checks.items():
-        try:
-            findings.append(check())
-        except Exception as error:  # a broken library may raise anything, also on import
-            reason = str(error).strip().splitlines() or [type(error).__name__]
-            findings.append(Finding(name, BROKEN, reason[0], "make setup"))
-    return findings
+    return [_checked(name, check) for name, check in checks.items()] + list(_examine_engines())
+
+
+def _checked(name: str, check: Callable[[], Finding]) -> Finding:
+    try:
+        return check()
+    except Exception as error:  # a broken library may raise anything, also on import
+        reason = str(error).strip().splitlines() or [type(error).__name__]
+        return Finding(name, BROKEN, reason[0], "make setup")
 
 
 def _machine() -> Finding:
@@ -84,29 +85,37 @@ def _numba() -> Finding:
     return Finding("numba", OK, f"numba {numba.__version__} compiles and caches")
 
 
-def _dali() -> Finding:
-    try:
-        from nvidia.dali import __version__
-    except ModuleNotFoundError:
-        remedy = "pip install nvidia-dali-cuda130 (x86-64 Linux; -cuda120 for older drivers)"
-        return Finding("dali", MISSING, "not installed: the dali engine is not offered", remedy)
-    return Finding("dali", OK, f"DALI {__version__}")
+def _examine_engines() -> Iterator[Finding]:
+    """Each engine by what it needs, and what betons need besides."""
+    for name, info in ENGINES.items():
+        name = f"{name} engine"
+        lacking = info.missing()
+        if lacking:
+            detail = f"{lacking[0].name} is not installed: the engine is not offered"
+            yield Finding(name, MISSING, detail, lacking[0].remedy)
+            continue
+        yield _checked(name, partial(_try_needs, name, info.work, info.needs))
+        for need in info.needs_for_beton:
+            what = f"{need.name}, for betons"
+            if need.is_met():
+                yield _checked(what, partial(_try_needs, what, "", (need,)))
+            else:
+                detail = "not installed: betons are read by the torchvision engine"
+                yield Finding(what, MISSING, detail, need.remedy)
 
 
-def _ffcv() -> Finding:
-    try:
-        import ffcv  # noqa: F401
-    except ModuleNotFoundError as error:
-        if error.name != "ffcv":
-            raise
-        remedy = "sudo apt-get install -y libopencv-dev libturbojpeg0-dev pkg-config && make setup"
-        return Finding("ffcv", MISSING, "not installed: the ffcv engine is not offered", remedy)
-    from . import turbojpeg
+def _try_needs(name: str, work: str, needs: tuple[Need, ...]) -> Finding:
+    """Import them: an installed library may still not load."""
+    versions = [_version(need) for need in needs]
+    return Finding(name, OK, "; ".join(text for text in (work, *versions) if text))
 
-    if not turbojpeg.is_installed():
-        remedy = "sudo apt-get install -y libturbojpeg0-dev"
-        return Finding("ffcv", MISSING, "libturbojpeg is not installed, and it decodes", remedy)
-    return Finding("ffcv", OK, f"FFCV {metadata.version('ffcv')}, with libturbojpeg")
+
+def _version(need: Need) -> str:
+    if need.module.startswith("."):
+        need.check("")
+        return need.name
+    version = getattr(import_module(need.module), "__version__", "")
+    return f"{need.name} {version}".strip()
 
 
 def _shared_memory() -> Finding:
@@ -130,7 +139,7 @@ def main(argv: list[str]) -> int:
         print(json.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         for finding in findings:
-            print(f"{finding.status:<8} {finding.name:<14} {finding.detail}")
+            print(f"{finding.status:<8} {finding.name:<18} {finding.detail}")
             if finding.remedy:
-                print(f"{'':<8} {'':<14} to mend: {finding.remedy}")
+                print(f"{'':<8} {'':<18} to mend: {finding.remedy}")
     return int(any(finding.status == BROKEN for finding in findings))

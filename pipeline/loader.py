@@ -5,11 +5,9 @@ to the device. Engines only turn requests into pixels.
 """
 
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,18 +17,16 @@ from pydantic import ConfigDict
 from .augment.spec import AugmentSpec
 from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
 from .decode import decode_rgb
+from .engines import ENGINES, build, choose
 from .errors import BadSampleError, UserError, one_line
 from .files import PathText
 from .order import BatchPlan
 from .sources import Source
 
-EngineName = Literal["torchvision", "dali", "ffcv"]
-
-_ENGINES: dict[str, str] = {
-    "torchvision": ".engines.torchvision_engine",
-    "dali": ".engines.dali_engine",
-    "ffcv": ".engines.ffcv_engine",
-}
+if TYPE_CHECKING:
+    EngineName = str
+else:
+    EngineName = Literal[("auto", *ENGINES)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,20 +58,16 @@ class LoaderConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    engine: Literal["auto", EngineName] = "auto"
-    """What reads and decodes; auto: by data format, device and what is installed."""
+    engine: EngineName = "auto"
+    """What reads and decodes; auto: by data format, device and what is installed. synthetic: noise,
+    for measuring the step alone."""
 
 
-def choose_engine(config: LoaderConfig) -> tuple[EngineName, str]:
-    """The engine to use and, in words, why."""
+def choose_engine(config: LoaderConfig, *, formats: Iterable[str], device: str) -> tuple[str, str]:
+    """The engine to use and, in words, why; see `engines.choose`."""
     if config.engine != "auto":
         return config.engine, "asked for by loader.engine"
-    if find_spec("ffcv"):
-        from .turbojpeg import is_installed
-
-        if is_installed():
-            return "ffcv", "loader.engine=auto: the fastest on the CPU, and FFCV is installed"
-    return "torchvision", "loader.engine=auto: always installed; FFCV is not (swiftsiam doctor)"
+    return choose(formats, device)
 
 
 class Loader:
@@ -99,7 +91,7 @@ class Loader:
         Args:
             plan: order and shares.
             options: for the engine.
-            engine_name: of `_ENGINES`.
+            engine_name: of `engines.ENGINES`.
             num_epochs: the workers do not run ahead into this epoch; None: no end.
         """
         self.engine_name = engine_name
@@ -107,10 +99,8 @@ class Loader:
         self._plan = plan
         self._options = options
         self._num_epochs = num_epochs
-        self._build: Callable[[EngineOptions], Engine] = import_module(
-            _ENGINES[engine_name], __package__
-        ).build
-        self._engine: Engine | None = self._build(options)  # what cannot work is refused at once
+        # At once, so that what cannot work is refused before anything is begun.
+        self._engine: Engine | None = build(engine_name, options)
         self._results: Iterator[Result] | None = None
         self._stream_at: tuple[int, int] | None = None
         self._epoch = 0
@@ -172,7 +162,7 @@ class Loader:
         if self._results is None or self._stream_at != (epoch, start):
             if self._results is not None or self._engine is None:
                 self.close()
-                self._engine = self._build(self._options)
+                self._engine = build(self.engine_name, self._options)
             self._results = self._engine.stream(self._requests(epoch, start))
         results = self._results
         self._stream_at = None  # an iteration broken off leaves the stream at no known place
@@ -274,7 +264,7 @@ def build_loader(
         train: shuffled, the last partial batch dropped, bad samples replaced; otherwise ordered,
             complete, padded, bad samples left empty.
         seed: of order and views.
-        engine: a name of `choose_engine`.
+        engine: a name of `engines.ENGINES`.
         dtype: of the views; float32 or bfloat16.
         device: where the views go.
         num_workers: 0: the engine works in this process.

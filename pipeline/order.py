@@ -7,6 +7,16 @@ import numpy as np
 
 from .philox import order_keys
 
+_CHOICE_EPOCH = np.uint64(2**32 - 1)  # no epoch of training has this order
+
+
+def choose_indices(count: int, *, limit: int | None, seed: int) -> np.ndarray:
+    """(N,) int64: all of `count` positions, or a fixed random choice of `limit`, sorted."""
+    if limit is None or limit >= count:
+        return np.arange(count)
+    keys = order_keys(np.uint64(seed), _CHOICE_EPOCH, count)
+    return np.sort(np.argsort(keys, kind="stable")[:limit])
+
 
 @dataclass(frozen=True, kw_only=True)
 class BatchPlan:

@@ -1,6 +1,5 @@
 """Shared by all tests: what may be skipped, and small folders of pictures."""
 
-import importlib.util
 import io
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.internal.conjecture import providers
 from PIL import Image
+from swiftsiam.pipeline.engines import ENGINES
 
 # Timed out by pytest alone: the first example often compiles. The same examples on every run.
 settings.register_profile(
@@ -24,8 +24,6 @@ settings.load_profile("swiftsiam")
 # another order of the tests they would be others.
 providers._get_local_constants = lambda: providers._local_constants
 
-_ENGINE_MODULES = {"dali": ("nvidia", "nvidia.dali"), "ffcv": ("ffcv",)}
-
 SIZES = ((48, 64), (64, 48), (50, 50), (37, 90), (120, 33))
 """Heights and widths of the generated pictures."""
 
@@ -33,9 +31,11 @@ SIZES = ((48, 64), (64, 48), (50, 50), (37, 90), (120, 33))
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what this machine cannot run; fail where REQUIRE_ENGINES or REQUIRE_GPU asks for it."""
     required = os.environ.get("REQUIRE_ENGINES", "").split(",")
-    for engine, modules in _ENGINE_MODULES.items():
-        if item.get_closest_marker(engine) and not all(map(importlib.util.find_spec, modules)):
-            _skip_or_fail(f"{engine} is not installed", required=engine in required)
+    for marker in item.iter_markers("engine"):
+        (name,) = marker.args
+        for need in ENGINES[name].missing(marker.kwargs.get("formats", ())):
+            reason = f"{need.name} is not installed, which the {name} engine needs"
+            _skip_or_fail(reason, required=name in required)
     for marker, needed in (("gpu", 1), ("multi_gpu", 2)):
         if item.get_closest_marker(marker) and _num_gpus() < needed:
             wanted = int(os.environ.get("REQUIRE_GPU") or 0)

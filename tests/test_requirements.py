@@ -7,15 +7,15 @@ import sys
 from pathlib import Path
 
 _TESTS = """
-import importlib.util
 import pytest
+from swiftsiam.pipeline.engines import Need
 
-importlib.util.find_spec = lambda name: None
+Need.is_met = lambda self: False
 
-@pytest.mark.dali
+@pytest.mark.engine("dali")
 def test_dali(): pass
 
-@pytest.mark.ffcv
+@pytest.mark.engine("ffcv")
 def test_ffcv(): pass
 
 def test_neither(): pass
@@ -35,6 +35,6 @@ def test_required_engines_fail_instead_of_skipping(tmp_path: Path) -> None:
         text=True,
     )
     assert "1 passed, 1 skipped" in done.stdout
-    assert "dali is not installed" in done.stdout
-    assert "ERROR test_it.py::test_ffcv - Failed: ffcv is not installed" in done.stdout
+    assert "DALI is not installed" in done.stdout
+    assert "ERROR test_it.py::test_ffcv - Failed: libturbojpeg is not installed" in done.stdout
     assert done.returncode == 1

@@ -17,7 +17,7 @@ from ..pipeline.augment.spec import AugmentConfig
 from ..pipeline.errors import UserError
 from ..pipeline.files import PathText, absolute
 from ..pipeline.loader import DataConfig, LoaderConfig
-from .knn import EvalConfig
+from .evaluation.knn import EvalConfig
 from .optim import OptimConfig
 
 

@@ -8,9 +8,10 @@ from rich.console import Console
 from rich.table import Table
 
 from ..pipeline.arguments import Parser, user_path
+from ..pipeline.demo import images
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
-from ..pipeline.sources import demo_images, open_source
+from ..pipeline.sources import open_source
 from .config import Config, read_config
 from .opening import begin_run
 from .pretrain import EXIT_STOPPED, finish_run
@@ -57,7 +58,7 @@ def main(argv: list[str]) -> int:
 
 
 def _generated() -> Config:
-    demo_images.generate(_DATA, num_images=demo_images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
+    images.generate(_DATA, num_images=images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
     return read_config("demo", [f"data.path={_DATA}/train", f"data.val_path={_DATA}/val"])
 
 

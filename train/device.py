@@ -7,7 +7,9 @@ from typing import NamedTuple
 import torch
 
 from ..pipeline.errors import UserError
+from ..pipeline.loader import choose_engine
 from ..pipeline.machine import num_cores
+from ..pipeline.sources import recognise
 from .config import Config, replace
 
 
@@ -109,12 +111,15 @@ class Resolved(NamedTuple):
 
 def resolve(config: Config) -> Resolved:
     """Decide everything that depends on the machine, so that a resumed run decides the same."""
-    from ..pipeline.loader import choose_engine
-
     device = choose_device(config.train.device)
     precision = choose_precision(config.train.precision, device.name)
     compiled = choose_compile(config.train.compile, device.name)
-    engine = Choice(*choose_engine(config.loader))
+    formats = {
+        recognise(path, field=f"data.{name}")
+        for name in ("path", "val_path")
+        if (path := getattr(config.data, name))
+    }
+    engine = Choice(*choose_engine(config.loader, formats=formats, device=device.name))
     resolved = replace(
         config,
         data={"num_workers": choose_num_workers(config, device.name)},

@@ -10,10 +10,11 @@ from ..model.simsiam import SimSiam
 from ..pipeline.augment.spec import build_train_specs
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader, build_loader
+from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from .config import Config
 from .device import build_autocast, view_dtype
-from .evaluate import KnnData, choose_indices, open_knn_data
+from .evaluation.labelled import LabelledData, open_labelled
 from .optim import build_learning_rate, build_optimizer, load_optimizer
 from .schedule import LearningRate
 from .step import TrainStep
@@ -87,7 +88,7 @@ def build_job(config: Config) -> Job:
     if not config.data.path:
         raise UserError("data.path: not set; give data.path=FOLDER with your pictures")
     source = open_source(config.data.path)
-    chosen = choose_indices(source, limit=config.data.limit, seed=train.seed)
+    chosen = choose_indices(len(source), limit=config.data.limit, seed=train.seed)
     loader = build_loader(
         source=source,
         specs=build_train_specs(config.augment),
@@ -136,12 +137,12 @@ def build_job(config: Config) -> Job:
     )
 
 
-def open_val_data(config: Config, source: Source, *, max_queries: int | None) -> KnnData:
+def open_val_data(config: Config, source: Source, *, max_queries: int | None) -> LabelledData:
     """The run's own validation data; all of it where `max_queries` is None."""
     path, val_path = config.data.path, config.data.val_path
     assert path is not None
     assert val_path is not None
-    return open_knn_data(
+    return open_labelled(
         config,
         source,
         open_source(val_path, field="data.val_path"),

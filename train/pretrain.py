@@ -14,7 +14,8 @@ from .checkpoint import list_checkpoints, save_checkpoint
 from .config import list_recipes, read_config
 from .curves import draw_curves
 from .device import resolve
-from .evaluate import RawPixels, evaluate_knn
+from .evaluation.encoder import RawPixels
+from .evaluation.monitor import evaluate_knn
 from .job import Job, build_job, open_val_data
 from .opening import OpenedRun, open_run
 from .optim import set_learning_rate

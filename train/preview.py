@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw, ImageFont
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
 from ..pipeline.loader import LoaderConfig, build_loader, choose_engine
-from ..pipeline.sources import open_source
+from ..pipeline.sources import open_source, recognise
 from .config import read_config
 
 _GAP = 8
@@ -83,7 +83,7 @@ def draw_preview(
         specs=specs,
         global_batch_size=count,
         train=False,
-        engine=choose_engine(loader)[0],
+        engine=choose_engine(loader, formats={recognise(data)}, device="cpu")[0],
         indices=indices,
         ops=augment.ops,
     )

@@ -9,17 +9,12 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
-from ..augment.cpu import as_pixels
-from ..augment.draw import ViewMaker, build_view_maker, warm_up
-from ..augment.sampler import PARAMS, draw_view, pack_spec
-from ..contract import BadSample, EngineOptions, Request, Result
-from ..decode import decode_rgb
-from ..errors import BadSampleError
+from ..augment.draw import warm_up
+from ..contract import EngineOptions, Request, Result
 from .parcels import allow_open_files, fits_shared_memory, pack, unpack
+from .rows import RowMaker, Rows
 from .workers import watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
@@ -91,8 +86,7 @@ class _RequestedBatches(Dataset[Result | bytes]):
     def __init__(self, options: EngineOptions, *, is_shared: bool) -> None:
         self._options = options
         self._is_shared = is_shared
-        self._packed = [pack_spec(spec) for spec in options.specs]
-        self._makers: list[ViewMaker] | None = None
+        self._maker: RowMaker | None = None
 
     def __getitem__(self, request: Request) -> Result | bytes:
         """The batch; a worker packs it for its way to the trainer."""
@@ -100,51 +94,9 @@ class _RequestedBatches(Dataset[Result | bytes]):
         return result if get_worker_info() is None else pack(result, is_shared=self._is_shared)
 
     def _make(self, request: Request) -> Result:
-        options = self._options
-        if self._makers is None:  # scratch and compiled code are the worker's own
-            self._makers = [build_view_maker(spec, ops=options.ops) for spec in options.specs]
-        count = len(request.indices)
-        views = tuple(
-            torch.empty((count, spec.size, spec.size, 3), dtype=options.dtype).permute(0, 3, 1, 2)
-            for spec in options.specs
-        )
-        batches = [as_pixels(view) for view in views]
-        params = np.zeros((len(views), count), PARAMS)
-        index = request.indices.copy()
-        bad: list[BadSample] = []
-        for row, wanted in enumerate(request.indices):
-            index[row], image = self._decode(int(wanted), bad)
-            if image is None:
-                for batch in batches:
-                    batch[row] = 0
-                continue
-            for number, make in enumerate(self._makers):
-                draw_view(
-                    self._packed[number][0],
-                    np.uint64(options.seed),
-                    np.uint64(request.epoch),
-                    index[row],
-                    np.uint64(number),
-                    image.shape[0],
-                    image.shape[1],
-                    params[number, row],
-                )
-                make(image, params[number], row, batches[number])
-        return Result(views, index, bad)
-
-    def _decode(self, wanted: int, bad: list[BadSample]) -> tuple[int, np.ndarray | None]:
-        """The sample, or the next readable one in the listing, or nothing.
-
-        More failures than the budget allows need no further tries: the loader ends the run on them.
-        """
-        options, source = self._options, self._options.source
-        if wanted < 0:
-            return -1, None
-        tries = 1 if options.max_bad_samples is None else options.max_bad_samples + 1
-        for step in range(min(tries, len(source))):
-            index = (wanted + step) % len(source)
-            try:
-                return index, decode_rgb(source.read(index))
-            except BadSampleError as error:
-                bad.append(BadSample(index, source.key(index), str(error)))
-        return -1, None
+        if self._maker is None:  # scratch and compiled code are the worker's own
+            self._maker = RowMaker(self._options)
+        rows = Rows(request, self._options)
+        for row in range(len(rows)):
+            self._maker.decode_and_make(rows, row)
+        return rows.result()

@@ -2,11 +2,14 @@
 
 import hashlib
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 
 from ..errors import UserError
+
+Format = Literal["folder", "beton"]
+"""What a data set is kept as."""
 
 
 class Source(Protocol):
@@ -61,6 +64,19 @@ def digest_of(*parts: bytes) -> str:
     return digest.hexdigest()
 
 
+def recognise(path: str | Path, *, field: str = "data.path") -> Format:
+    """The format of a data set, by a look at its outside.
+
+    Args:
+        path: of `open_source`.
+        field: the configuration's field, named in errors.
+
+    Raises:
+        UserError: nothing is there, or it is no data set.
+    """
+    return _look(path, field)[1]
+
+
 def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     """Open a data set, recognised by looking at it.
 
@@ -71,15 +87,22 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     Raises:
         UserError: nothing is there, it is no data set, or nothing in it can be read.
     """
-    from .paths import find, shown, why_not_beton
-
-    path, is_folder = find(path, field=field)
-    if is_folder:
-        from .folder import scan_folder
-
-        return scan_folder(path, field=field)
-    if path.suffix == ".beton":
+    found, data_format = _look(path, field)
+    if data_format == "beton":
         from .beton import BetonSource
 
-        return BetonSource(path, field=field)
-    raise UserError(f"{field}={shown(path)}: {why_not_beton(path)}")
+        return BetonSource(found, field=field)
+    from .folder import scan_folder
+
+    return scan_folder(found, field=field)
+
+
+def _look(path: str | Path, field: str) -> tuple[Path, Format]:
+    from .paths import find, shown, why_not_beton
+
+    found, is_folder = find(path, field=field)
+    if is_folder:
+        return found, "folder"
+    if found.suffix == ".beton":
+        return found, "beton"
+    raise UserError(f"{field}={shown(found)}: {why_not_beton(found)}")

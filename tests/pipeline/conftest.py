@@ -14,18 +14,16 @@ import torch
 from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
 from swiftsiam.pipeline.contract import Batch
+from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.loader import Loader, build_loader
 from swiftsiam.pipeline.sources import Source, open_source
 
-ENGINES = [
-    pytest.param("torchvision"),
-    pytest.param("dali", marks=pytest.mark.dali),
-    pytest.param("ffcv", marks=pytest.mark.ffcv),
+PICTURE_ENGINES = [
+    pytest.param(name, marks=pytest.mark.engine(name))
+    for name, info in ENGINES.items()
+    if info.reads_pictures
 ]
 """Every engine that reads folders of pictures. The contract's tests run for each."""
-
-THREADED = frozenset(("dali", "ffcv"))
-"""Engines that have threads instead of worker processes."""
 
 SIZE = 16
 """Side of the views, px."""
@@ -33,7 +31,7 @@ SIZE = 16
 MakeLoader = Callable[..., Loader]
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture(params=PICTURE_ENGINES)
 def engine(request: pytest.FixtureRequest) -> str:
     """Name of an engine."""
     return request.param
@@ -42,7 +40,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def process_engine(engine: str) -> str:
     """Name of an engine with worker processes."""
-    if engine in THREADED:
+    if ENGINES[engine].workers != "processes":
         pytest.skip(f"the {engine} engine has no worker processes")
     return engine
 

@@ -16,7 +16,7 @@ from numba import njit, types
 from swiftsiam.pipeline import compiling, digest, philox, turbojpeg
 from swiftsiam.pipeline.augment import sampler
 from swiftsiam.pipeline.augment.cpu import augment_view, colour, resize, tiles, vectors
-from swiftsiam.pipeline.engines import ffcv_rows
+from swiftsiam.pipeline.engines.ffcv import loop
 
 SOURCES = {
     "__init__.py": "",
@@ -140,9 +140,9 @@ COVERED = [
     (augment_view, colour, "_RED"),
     (augment_view, tiles, "OUT_ROWS"),
     (augment_view, vectors, "LANES"),
-    (ffcv_rows.make_rows, ffcv_rows, "MAX_PIXELS"),
-    (ffcv_rows.make_rows, philox, "_WEYL_0"),
-    (ffcv_rows.make_rows, sampler, "_FLIP"),
+    (loop.make_rows, loop, "MAX_PIXELS"),
+    (loop.make_rows, philox, "_WEYL_0"),
+    (loop.make_rows, sampler, "_FLIP"),
 ]
 
 
@@ -161,11 +161,11 @@ def test_the_digest_covers_constants_of_every_module(function, module, name, mon
 
 
 def test_the_digest_covers_symbols_and_signatures_of_a_library(monkeypatch) -> None:
-    before = digest.digest_of(ffcv_rows.make_rows)
+    before = digest.digest_of(loop.make_rows)
     real = turbojpeg.read_header
     for symbol, sig in (("other", real.sig), (real.symbol, types.intc(types.uintp))):
         monkeypatch.setattr(turbojpeg, "read_header", types.ExternalFunction(symbol, sig))
-        assert digest.digest_of(ffcv_rows.make_rows) != before
+        assert digest.digest_of(loop.make_rows) != before
 
 
 def test_the_digest_covers_options_of_callees() -> None:

@@ -12,14 +12,10 @@ import torch
 from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec
 from swiftsiam.pipeline.decode import decode_rgb
+from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.errors import BadSampleError
 from swiftsiam.pipeline.loader import build_loader
 
-ENGINES = [
-    pytest.param("torchvision"),
-    pytest.param("dali", marks=pytest.mark.dali),
-    pytest.param("ffcv", marks=pytest.mark.ffcv),
-]
 HEIGHT, WIDTH = 48, 64
 
 # A JPEG with arithmetic coding, 16 by 16 px, which Pillow reads and does not write.
@@ -301,7 +297,14 @@ def _load(engine: str, *files: bytes) -> list[torch.Tensor | str]:
     return [bad.get(index, views[index]) for index in range(len(files))]
 
 
-@pytest.fixture(scope="module", params=ENGINES)
+@pytest.fixture(
+    scope="module",
+    params=[
+        pytest.param(name, marks=pytest.mark.engine(name))
+        for name, info in ENGINES.items()
+        if info.reads_pictures
+    ],
+)
 def outcomes(request: pytest.FixtureRequest) -> dict[str, torch.Tensor | str]:
     """An engine's outcome for every kind."""
     files = (data for data, _ in _kinds().values())

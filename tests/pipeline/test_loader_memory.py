@@ -45,7 +45,7 @@ def test_memory_does_not_grow_over_epochs(many_sizes: Path, engine: str) -> None
 
 
 @pytest.mark.slow
-@pytest.mark.ffcv
+@pytest.mark.engine("ffcv", formats=("beton",))
 def test_memory_does_not_grow_over_epochs_of_a_beton(betons: dict[str, Path]) -> None:
     _assert_level(betons["mixed"], "ffcv")
 

@@ -87,7 +87,7 @@ def test_what_cannot_fit_is_refused_before_the_start(
     assert not list(tmp_path.iterdir())
 
 
-@pytest.mark.ffcv
+@pytest.mark.engine("ffcv", formats=("beton",))
 def test_an_engine_that_cannot_start_leaves_no_run_folder(
     pictures: Path, here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

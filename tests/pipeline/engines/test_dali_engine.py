@@ -1,8 +1,6 @@
 """The DALI engine: the torchvision engine's batches, and the same outcome for every bad file."""
 
 import dataclasses
-import importlib
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from swiftsiam.pipeline import engines
 from swiftsiam.pipeline.augment.sampler import draw_views, pack_spec
 from swiftsiam.pipeline.augment.spec import (
     IMAGENET_MEAN,
@@ -28,7 +27,7 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader, build_loader
 from swiftsiam.pipeline.sources import Source, open_source
 
-pytestmark = pytest.mark.dali
+pytestmark = pytest.mark.engine("dali")
 
 SIZE = 40
 CONFIG = AugmentConfig(size=SIZE)
@@ -58,7 +57,7 @@ def requests(count: int, batch_size: int = 9, epoch: int = 2) -> Iterator[Reques
 def by_dali(
     options: EngineOptions, asked: Iterator[Request], *, is_cropping: bool = False
 ) -> list[Result]:
-    from swiftsiam.pipeline.engines.dali_engine import DaliEngine
+    from swiftsiam.pipeline.engines.dali.engine import DaliEngine
 
     engine = DaliEngine(options, is_cropping=is_cropping)
     try:
@@ -225,8 +224,8 @@ def odd_folder(tmp_path: Path, odd_files: dict[str, bytes], fill_folder: Callabl
 
 
 def test_dali_is_given_sound_headers_alone(odd_files: dict[str, bytes]) -> None:
-    """Others would end the process, not the pipeline (see `dali_plain`)."""
-    from swiftsiam.pipeline.engines.dali_plain import as_plain
+    """Others would end the process, not the pipeline (see `plain`)."""
+    from swiftsiam.pipeline.engines.dali.plain import as_plain
 
     given = {name.split(".")[0] for name, data in odd_files.items() if as_plain(data)}
     plain = {"exif", "gray", "jpeg", "long", "one", "progressive", "really_png", "tail"}
@@ -303,10 +302,10 @@ def test_dali_failing_on_good_pictures_is_an_error(
     class_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than a run that quietly decodes without it."""
-    from swiftsiam.pipeline.engines import dali_samples
+    from swiftsiam.pipeline.engines import rows
 
     undecodable = damage_tables(open_source(class_folder).read(0))
-    monkeypatch.setattr(dali_samples, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
+    monkeypatch.setattr(rows, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
 
     class JunkSource:
         classes = ()
@@ -397,8 +396,6 @@ def test_batches_are_the_callers_own(class_folder: Path) -> None:
 
 
 def test_without_dali_the_remedy_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("dali_engine", "dali_pipeline"):
-        monkeypatch.delitem(sys.modules, f"swiftsiam.pipeline.engines.{module}", raising=False)
-    monkeypatch.setitem(sys.modules, "nvidia.dali", None)
-    with pytest.raises(UserError, match="pip install nvidia-dali-cuda130"):
-        importlib.import_module("swiftsiam.pipeline.engines.dali_engine")
+    monkeypatch.setattr(engines, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"loader.engine=dali.*pip install nvidia-dali-cuda130"):
+        engines.build("dali", options_for(None, specs=EVAL, seed=0))

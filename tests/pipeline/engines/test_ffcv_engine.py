@@ -22,7 +22,7 @@ from swiftsiam.pipeline.loader import build_loader
 from swiftsiam.pipeline.sources import Source, open_source
 from swiftsiam.pipeline.sources.beton_format import ALLOCATION, HEADER
 
-pytestmark = pytest.mark.ffcv
+pytestmark = pytest.mark.engine("ffcv", formats=("beton",))
 
 SIZE = 24
 SPECS = build_train_specs(AugmentConfig(size=SIZE))
@@ -35,7 +35,7 @@ Stream = Callable[..., list[Result]]
 @pytest.fixture
 def stream() -> Iterator[Stream]:
     """(source, requested indices…, **options) → the results of one engine, closed at the end."""
-    from swiftsiam.pipeline.engines import ffcv_engine
+    from swiftsiam.pipeline.engines.ffcv import engine as ffcv_engine
 
     engines = []
 
@@ -262,7 +262,7 @@ def test_large_pictures_make_the_workspace_grow(
     draw_picture: Callable[..., np.ndarray],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from swiftsiam.pipeline.engines import ffcv_rows
+    from swiftsiam.pipeline.engines.ffcv import loop
 
     pictures = {index: draw_picture(index, 900 - index, 1300 + index) for index in range(3)}
     source = Listed(*(encode(picture) for picture in pictures.values()))
@@ -272,7 +272,7 @@ def test_large_pictures_make_the_workspace_grow(
         (a - b).abs().mean() < 0.1 * UNIT for a, b in zip(result.views, expected, strict=True)
     )
     # Over the limit they are decoded by Python, and no thread keeps memory for them.
-    monkeypatch.setattr(ffcv_rows, "_LARGEST_PIXELS", 2**20)
+    monkeypatch.setattr(loop, "_LARGEST_PIXELS", 2**20)
     (result,) = stream(source, [0, 1, 2])
     assert all(map(torch.equal, result.views, expected))
 
@@ -293,7 +293,7 @@ def test_an_exception_in_a_thread_reaches_the_caller(stream: Stream, num_workers
 
 
 def test_an_exception_of_the_requests_reaches_the_caller(betons: dict[str, Path]) -> None:
-    from swiftsiam.pipeline.engines import ffcv_engine
+    from swiftsiam.pipeline.engines.ffcv import engine as ffcv_engine
 
     def requests() -> Iterator[Request]:
         yield Request(0, np.array([1, 2]))
@@ -350,7 +350,7 @@ def test_batches_are_the_callers_own(betons: dict[str, Path], stream: Stream) ->
 
 
 def test_memory_comes_back_only_when_nobody_sees_it() -> None:
-    from swiftsiam.pipeline.engines.ffcv_memory import BatchMemory
+    from swiftsiam.pipeline.engines.ffcv.memory import BatchMemory
 
     memory = BatchMemory(num_kept=1, is_pinned=False)
     first = memory.empty(2, 8, torch.bfloat16)

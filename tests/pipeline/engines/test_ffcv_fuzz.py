@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.ffcv
+pytestmark = pytest.mark.engine("ffcv", formats=("beton",))
 
 _FUZZ = '''
 import collections, faulthandler, json, sys
@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np, torch
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.contract import EngineOptions, Request
-from swiftsiam.pipeline.engines import ffcv_engine
+from swiftsiam.pipeline.engines.ffcv import engine as ffcv_engine
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.beton_format import FIELD, HEADER

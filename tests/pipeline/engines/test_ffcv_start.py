@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.ffcv, pytest.mark.slow]
+pytestmark = [pytest.mark.engine("ffcv", formats=("beton",)), pytest.mark.slow]
 
 _START = """
 import sys
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-from swiftsiam.pipeline.engines.ffcv_rows import make_rows
+from swiftsiam.pipeline.engines.ffcv.loop import make_rows
 from swiftsiam.pipeline.augment.cpu import augment_view
 from swiftsiam.pipeline.loader import build_loader
 from swiftsiam.pipeline.sources import open_source

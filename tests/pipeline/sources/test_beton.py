@@ -16,7 +16,7 @@ from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.beton import BetonSource
 from swiftsiam.pipeline.sources.beton_format import ALLOCATION, FIELD, HEADER
 
-pytestmark = pytest.mark.ffcv
+pytestmark = pytest.mark.engine("ffcv", formats=("beton",))
 
 COUNT = 12
 Damage = Callable[[bytearray], None]

@@ -175,6 +175,6 @@ def test_the_message_says_what_was_left_out(fill: Callable[..., Path]) -> None:
     )
 
 
-@pytest.mark.ffcv
+@pytest.mark.engine("ffcv", formats=("beton",))
 def test_a_beton_leaves_nothing_out(betons: dict[str, Path]) -> None:
     assert open_source(betons["mixed"]).left_out == ()

@@ -19,18 +19,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+from nvidia.dali import Pipeline, fn, types
 
-from ..contract import EngineOptions
-from ..errors import UserError
-from .dali_samples import Piece
-
-try:
-    from nvidia.dali import Pipeline, fn, types
-except ModuleNotFoundError as error:
-    raise UserError(
-        "loader.engine=dali: DALI is not installed; run `pip install nvidia-dali-cuda130` "
-        "(nvidia-dali-cuda120 for a CUDA 12 driver), or set loader.engine=torchvision"
-    ) from error
+from ...contract import EngineOptions
+from .samples import Piece
 
 _DEPTH = 2  # pieces under way in DALI: one is decoded while the other's views are made
 
@@ -156,9 +148,7 @@ class DaliPipeline:
         places = [
             list(place)
             for view in range(self._num_crops)
-            for place in _find_places(
-                piece.batch.params[view, rows], self._options.specs[view].size
-            )
+            for place in _find_places(piece.rows.params[view, rows], self._options.specs[view].size)
         ]
         return encoded, *places
 

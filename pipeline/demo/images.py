@@ -22,7 +22,7 @@ from ..arguments import Parser, user_path, whole
 from ..errors import UserError
 from ..files import HeldElsewhereError, Lock, absolute
 from ..machine import num_cores
-from .demo_motifs import CLASSES, draw_picture
+from .motifs import CLASSES, draw_picture
 
 DEFAULT_NUM_IMAGES = 4000
 JPEG_QUALITY = 90

@@ -18,7 +18,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..decode import MAX_PIXELS, MAX_SIDE
+from ...decode import MAX_PIXELS, MAX_SIDE
 
 _SOI, _SOS, _EOI = b"\xff\xd8", 0xDA, 0xD9
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive Huffman coding

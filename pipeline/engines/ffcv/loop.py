@@ -14,12 +14,12 @@ from numba import carray, njit, typeof, types
 from numba.core.types import CompileResultWAP
 from numba.extending import intrinsic
 
-from .. import turbojpeg
-from ..augment.cpu import Scratch, augment_view, make_scratch
-from ..augment.sampler import PARAMS, draw_view
-from ..compiling import compiled
-from ..decode import MAX_PIXELS
-from ..turbojpeg import TJCS_CMYK, TJCS_YCCK, TJFLAG_ACCURATEDCT, TJPF_RGB, Decoder
+from ... import turbojpeg
+from ...augment.cpu import Scratch, augment_view, make_scratch
+from ...augment.sampler import PARAMS, draw_view
+from ...compiling import compiled
+from ...decode import MAX_PIXELS
+from ...turbojpeg import TJCS_CMYK, TJCS_YCCK, TJFLAG_ACCURATEDCT, TJPF_RGB, Decoder
 
 WAITING, DONE, NOT_PLAIN, NO_ROOM = range(4)
 """A row's status: to be made; made; for Python to decode; for Python to make the workspace larger

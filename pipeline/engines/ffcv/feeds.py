@@ -6,18 +6,18 @@ import numba
 import numpy as np
 import torch
 
-from ..decode import MAX_PIXELS
-from ..errors import BadSampleError, UserError
-from ..sources import Source
-from ..sources.beton import BetonSource
-from .ffcv_rows import NOT_PLAIN, WAITING
+from ...decode import MAX_PIXELS
+from ...errors import BadSampleError, UserError
+from ...sources import Source
+from ...sources.beton import BetonSource
+from .loop import NOT_PLAIN, WAITING
 
 
 class Feed(Protocol):
     """Says of rows where their pictures lie. Used by all threads at once."""
 
     def fill(self, rows: np.ndarray) -> object:
-        """Fill address, length and kind of the WAITING rows, records of `ffcv_rows.ROW`.
+        """Fill address, length and kind of the WAITING rows, records of `loop.ROW`.
 
         Returns:
             What the caller must keep as long as it uses the addresses.

@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
-from swiftsiam.train import knn
-from swiftsiam.train.evaluate import find_shared
-from swiftsiam.train.knn import Features, accuracy, predict
+from swiftsiam.train.evaluation import knn
+from swiftsiam.train.evaluation.encoder import Features
+from swiftsiam.train.evaluation.knn import accuracy, predict
+from swiftsiam.train.evaluation.labelled import find_shared
 
 
 def make(count: int, seed: int, *, dims: int = 16, classes: int = 5) -> Features:

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
-from ..contract import Request
+from ...contract import Request
 
 _JOIN_S = 10.0
 

@@ -1,22 +1,22 @@
 """The engine for FFCV's betons, and the fastest on the CPU for any other source as well.
 
-Threads of this process run a compiled loop (`ffcv_rows`): each picture is decoded once, and its
+Threads of this process run a compiled loop (`loop`): each picture is decoded once, and its
 views are cut and augmented straight into the batch. FFCV's own Reader reads a beton's tables,
 after `sources.beton_format` has checked them; neither its Loader, which hangs, leaks and reuses
-batches (facts.md), nor its graph (`ffcv_rows` says why) is used. Pictures that are not plain JPEGs
+batches (facts.md), nor its graph (`loop` says why) is used. Pictures that are not plain JPEGs
 or raw pixels go through `decode_rgb`, so that they have the same outcome as in every other engine.
 """
 
 import weakref
 from collections.abc import Iterator
 
-from ..augment.cpu import check_spec
-from ..contract import EngineOptions, Request, Result
-from ..turbojpeg import load_library
-from .ffcv_feeds import build_feed
-from .ffcv_makers import KernelMaker, OpenBatch, OracleMaker, open_batch
-from .ffcv_memory import BatchMemory
-from .ffcv_threads import Crew
+from ...augment.cpu import check_spec
+from ...contract import EngineOptions, Request, Result
+from ...turbojpeg import load_library
+from .feeds import build_feed
+from .makers import KernelMaker, LoopRows, OracleMaker
+from .memory import BatchMemory
+from .threads import Crew
 
 _CHUNK = 32  # rows: each call of the loop holds the GIL for some 40 µs
 _AHEAD = 3  # batches: one being made, one or two that wait for the trainer
@@ -40,7 +40,7 @@ class FfcvEngine:
             check_spec(spec)
         self._options = options
         self._feed = build_feed(options.source)
-        self._crew: Crew[OpenBatch] | None = None
+        self._crew: Crew[LoopRows] | None = None
         self._memory: BatchMemory | None = None
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
@@ -57,7 +57,7 @@ class FfcvEngine:
         feed = self._feed
         self._crew = Crew(
             requests,
-            open_batch=lambda request: open_batch(options, memory, request),
+            open_batch=lambda request: LoopRows(request, options, allocate=memory.empty),
             build_maker=lambda: maker(options, feed),
             num_threads=num_threads,
             chunk=chunk,
@@ -65,7 +65,7 @@ class FfcvEngine:
             gives_way=options.device.type == "cpu",
         )
         weakref.finalize(self, self._crew.stop)
-        return map(OpenBatch.result, self._crew.results())
+        return map(LoopRows.result, self._crew.results())
 
     def close(self) -> None:
         if self._crew is not None:

@@ -12,15 +12,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from swiftsiam.pipeline.errors import UserError
-from swiftsiam.pipeline.sources import demo_images, open_source
-from swiftsiam.pipeline.sources.demo_motifs import (
+from swiftsiam.pipeline.demo import images as demo_images
+from swiftsiam.pipeline.demo.motifs import (
     CLASSES,
     FIELDS,
     MAX_SIDE,
     MIN_SIDE,
     draw_picture,
 )
+from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.sources import open_source
 
 NUM_IMAGES = 400
 
@@ -131,7 +132,7 @@ def test_a_lost_picture_is_drawn_again(tmp_path):
 _KILLED = """
 import os, signal, sys
 from concurrent.futures import ProcessPoolExecutor
-from swiftsiam.pipeline.sources import demo_images
+from swiftsiam.pipeline.demo import images as demo_images
 
 class KilledAmidst(ProcessPoolExecutor):
     def map(self, draw, chunks):

@@ -2,21 +2,21 @@
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 import torch
 
-from ..model.simsiam import ModelConfig, SimSiam
-from ..pipeline.arguments import Parser, output, real, user_path, whole
-from ..pipeline.errors import UserError
-from ..pipeline.files import write_atomically
-from ..pipeline.sources import open_source
-from .checkpoint import find_checkpoint, load_checkpoint
-from .config import Config, replace
-from .device import resolve
-from .evaluate import RawPixels, evaluate_knn, open_knn_data
-from .resume import read_run_config
+from ...model.simsiam import SimSiam
+from ...pipeline.arguments import Parser, output, real, user_path, whole
+from ...pipeline.files import write_atomically
+from ...pipeline.sources import open_source
+from ..checkpoint import find_checkpoint, load_checkpoint
+from ..config import Config, replace
+from ..device import resolve
+from ..resume import read_run_config
+from .encoder import RawPixels, build_model
+from .labelled import open_labelled
+from .monitor import evaluate_knn
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -67,14 +67,16 @@ def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
     checkpoint = find_checkpoint(args.checkpoint)
     state = load_checkpoint(checkpoint)
-    config = _configure(args, checkpoint)
-    model = build_model(config.model, state, checkpoint)
-    bank_path = str(args.data[0]) if len(args.data) == 2 else config.data.path or ""
+    run = checkpoint.parent.parent
+    stored = read_run_config(run, [], field=f"CKPT={checkpoint}: its run folder").config
+    bank_path = str(args.data[0]) if len(args.data) == 2 else stored.data.path or ""
     fields = ("BANK" if len(args.data) == 2 else "data.path", "QUERIES")
     bank = open_source(bank_path, field=fields[0])
     queries = open_source(args.data[-1], field=fields[1])
+    config = _configure(args, stored, bank_path)
+    model = build_model(config.model, state, checkpoint)
     torch.set_num_threads(config.train.num_threads or torch.get_num_threads())
-    data = open_knn_data(
+    data = open_labelled(
         config,
         bank,
         queries,
@@ -108,32 +110,14 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _configure(args: argparse.Namespace, checkpoint: Path) -> Config:
-    """The run's own configuration, for the machine at hand."""
-    run = checkpoint.parent.parent
-    stored = read_run_config(run, [], field=f"CKPT={checkpoint}: its run folder").config
+def _configure(args: argparse.Namespace, stored: Config, bank_path: str) -> Config:
+    """The run's own configuration, for the data and the machine at hand."""
     settings: dict[str, Any] = {"max_bank": args.max_bank}
     if args.k is not None:
         settings["k"] = args.k
     if args.temperature is not None:
         settings["temperature"] = args.temperature
+    data = {"path": bank_path, "val_path": str(args.data[-1])}
     machine = {"device": "auto", "precision": "auto", "num_threads": None}
-    return resolve(replace(stored, eval=settings, train=machine, loader={"engine": "auto"})).config
-
-
-def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> SimSiam:
-    """The network of a checkpoint.
-
-    Raises:
-        UserError: the weights do not fit the configuration.
-    """
-    model = SimSiam(config)
-    try:
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: its weights do not fit model.backbone={config.backbone} of the run's "
-            f"config.yaml ({reason})"
-        ) from None
-    return model
+    config = replace(stored, data=data, eval=settings, train=machine, loader={"engine": "auto"})
+    return resolve(config).config

@@ -4,7 +4,7 @@ Threads only, no worker processes: readers wait for the disk, DALI's threads dec
 batch, kernel threads make the views of the piece before it. One more thread, the producer, leads
 them and keeps finished batches ahead of the trainer.
 
-Files that are not plain (see `dali_plain`), and every sample of a piece at which DALI failed, go
+Files that are not plain (see `plain`), and every sample of a piece at which DALI failed, go
 through `decode_rgb` in a kernel thread: the outcome for every kind of file is the documented one.
 """
 
@@ -15,12 +15,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from functools import partial
 
-from ..augment.draw import warm_up
-from ..contract import EngineOptions, Request, Result
-from .dali_pipeline import DaliPipeline
-from .dali_samples import Batch, Piece, Sample, read_sample
-from .dali_views import ViewWriter
+from ...augment.draw import warm_up
+from ...contract import EngineOptions, Request, Result
+from ..rows import Rows, allocate
+from .pipeline import DaliPipeline
+from .samples import Piece, Sample, read_sample
+from .views import ViewWriter
 
 _BATCHES_AHEAD = 2  # finished, waiting for the trainer
 _PIECES_READ_AHEAD = 3
@@ -35,7 +37,7 @@ _CLOSE_S = 20.0
 
 
 def build(options: EngineOptions) -> "DaliEngine":
-    """The engine for these options. (This module's import raises UserError without DALI.)"""
+    """The engine for these options."""
     # The oracle begins with the picture, so crops are left to DALI only for the kernel.
     is_cropping = options.device.type == "cuda" and options.ops == "kernel"
     return DaliEngine(options, is_cropping=is_cropping)
@@ -86,6 +88,7 @@ class _Producer:
             options.batch_size,
             max(_PIECE[options.device.type], _SAMPLES_PER_THREAD * self._num_threads),
         )
+        self._allocate = partial(allocate, is_pinned=options.device.type == "cuda")
         self._writer = ViewWriter(options, is_cropping=is_cropping)
         self._suspects: set[int] = set()
         self._num_unexplained = 0
@@ -135,7 +138,7 @@ class _Producer:
             for piece in decoder.decode(self._pieces(readers)):
                 self._finish(piece, workers)
                 if piece.is_last:
-                    self._put(piece.batch.result())
+                    self._put(piece.rows.result())
                 if self._stopping.is_set():
                     return
             self._put(None)
@@ -148,17 +151,17 @@ class _Producer:
 
     def _pieces(self, readers: ThreadPoolExecutor) -> Iterator[Piece]:
         """All batches, cut into pieces and read ahead."""
-        ahead: deque[tuple[Batch, bool, list[Future[Sample]]]] = deque()
+        ahead: deque[tuple[Rows, bool, list[Future[Sample]]]] = deque()
         for request in self._requests:
-            batch = Batch(request, self._options)
-            count = len(request.indices)
+            rows = Rows(request, self._options, allocate=self._allocate)
+            count = len(rows)
             for start in range(0, count, self._piece_size):
                 end = min(start + self._piece_size, count)
                 reads = [
                     readers.submit(self._read, row, int(request.indices[row]))
                     for row in range(start, end)
                 ]
-                ahead.append((batch, end == count, reads))
+                ahead.append((rows, end == count, reads))
                 if len(ahead) > _PIECES_READ_AHEAD:
                     yield self._piece(*ahead.popleft())
         while ahead:
@@ -167,18 +170,17 @@ class _Producer:
     def _read(self, row: int, index: int) -> Sample:
         return read_sample(self._options.source, row, index, suspects=self._suspects)
 
-    def _piece(self, batch: Batch, is_last: bool, reads: list[Future[Sample]]) -> Piece:
-        piece = Piece(batch, [read.result() for read in reads], is_last)
+    def _piece(self, rows: Rows, is_last: bool, reads: list[Future[Sample]]) -> Piece:
+        piece = Piece(rows, [read.result() for read in reads], is_last)
         if self._is_cropping:
             for sample in piece.encoded:
-                assert sample.plain is not None
-                self._writer.draw(batch, sample.row, (sample.plain.height, sample.plain.width))
+                self._writer.draw(rows, sample)
         return piece
 
     def _finish(self, piece: Piece, workers: ThreadPoolExecutor) -> None:
         """Make the piece's views, on all threads."""
         shares = [piece.samples[first :: self._num_threads] for first in range(self._num_threads)]
-        writes = [workers.submit(self._writer.write, piece.batch, share) for share in shares]
+        writes = [workers.submit(self._writer.write, piece.rows, share) for share in shares]
         wait(writes)  # for all of them, even if one fails: they read DALI's memory
         for write in writes:
             write.result()
@@ -187,7 +189,7 @@ class _Producer:
 
     def _explain(self, piece: Piece, error: Exception) -> None:
         """Keep the culprits of DALI's failure from it; raise the error if there are never any."""
-        culprits = {sample.index for sample in piece.encoded if piece.batch.bad[sample.row]}
+        culprits = {sample.index for sample in piece.encoded if piece.rows.bad[sample.row]}
         self._suspects |= culprits
         self._num_unexplained = 0 if culprits else self._num_unexplained + 1
         if self._num_unexplained > _MAX_UNEXPLAINED:

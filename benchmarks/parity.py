@@ -9,7 +9,6 @@ import argparse
 import json
 import tempfile
 from dataclasses import asdict, dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 from torchvision.transforms import functional as PF
 
-from .arguments import Parser, output, user_path, whole
-from .augment.sampler import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw_views, pack_spec
-from .augment.spec import (
+from ..pipeline.arguments import Parser, output, user_path, whole
+from ..pipeline.augment.sampler import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw_views, pack_spec
+from ..pipeline.augment.spec import (
     AugmentConfig,
     AugmentSpec,
     ColorJitter,
@@ -35,13 +34,13 @@ from .augment.spec import (
     build_eval_spec,
     build_train_specs,
 )
-from .decode import decode_rgb
-from .errors import UserError
-from .loader import build_loader
-from .sources import Source, open_source
+from ..pipeline.decode import decode_rgb
+from ..pipeline.engines import installed
+from ..pipeline.errors import UserError
+from ..pipeline.loader import build_loader
+from ..pipeline.sources import Source, open_source
 
 SEED = 0
-_ENGINE_NEEDS = {"torchvision": "torchvision", "ffcv": "ffcv", "dali": "nvidia.dali"}
 # All engines decode, and our kernel makes the views, on the CPU, where this runs.
 _LIMITS = (0.1, 0.3)
 
@@ -66,16 +65,6 @@ class Row:
         return (self.limit_mean is None or self.mean <= self.limit_mean) and (
             self.limit_worst_image is None or self.worst_image <= self.limit_worst_image
         )
-
-
-def installed_engines() -> list[str]:
-    """Engines whose library is here."""
-    return [name for name, module in _ENGINE_NEEDS.items() if _is_installed(module)]
-
-
-def _is_installed(module: str) -> bool:
-    package = module.partition(".")[0]
-    return find_spec(package) is not None and find_spec(module) is not None
 
 
 def build_cases(size: int) -> dict[str, AugmentSpec]:
@@ -247,12 +236,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Print the certificate: 0 all limits hold, 1 one does not."""
     args = parse_arguments(argv)
-    engines = args.engines.split(",") if args.engines else installed_engines()
+    engines = args.engines.split(",") if args.engines else installed()
     for engine in engines:
-        if engine not in installed_engines():
-            raise UserError(
-                f"--engines={engine}: not installed; here are {', '.join(installed_engines())}"
-            )
+        if engine not in installed():
+            raise UserError(f"--engines={engine}: not installed; here are {', '.join(installed())}")
     with tempfile.TemporaryDirectory() as folder:
         source = open_source(args.data or _generate(folder), field="--data")
         rows, pictures = examine(source, engines=engines, size=args.size, num_images=args.images)
@@ -267,6 +254,6 @@ def main(argv: list[str]) -> int:
 
 
 def _generate(folder: str) -> str:
-    from .sources.demo_images import generate
+    from ..pipeline.demo.images import generate
 
     return str(generate(Path(folder) / "pictures", num_images=80, num_workers=1).train)

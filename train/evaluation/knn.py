@@ -6,16 +6,14 @@ T) (Wu et al., "Unsupervised feature learning via non-parametric instance discri
 """
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, NamedTuple
+from typing import Annotated, ClassVar
 
 import torch
-import torch.nn.functional as F
 from annotated_types import Ge, Le
 from pydantic import ConfigDict
-from torch import nn
 
-from ..pipeline.errors import UserError
-from ..pipeline.loader import Loader
+from ...pipeline.errors import UserError
+from .encoder import Features
 
 _SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
 
@@ -40,39 +38,6 @@ class EvalConfig:
     """Pictures in one forward pass, over all processes."""
     floors: bool = False
     """Before training, the kNN of raw pixels and of the network at random initialisation."""
-
-
-class Features(NamedTuple):
-    """Normalised features with their labels and places in the listing, padding removed."""
-
-    features: torch.Tensor
-    """(N, d) float32, of length 1."""
-    labels: torch.Tensor
-    """(N,) int64."""
-    indices: torch.Tensor
-    """(N,) int64."""
-
-
-@torch.inference_mode()
-def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
-    """Pooled features of all samples of an evaluation loader, the network in eval mode."""
-    was_training = backbone.training
-    backbone.eval()
-    parts: list[tuple[torch.Tensor, ...]] = []
-    for batch in loader:
-        with autocast:
-            features = backbone(batch.views[0])
-        rows = batch.mask
-        normalized = F.normalize(features[rows].float(), dim=1)
-        parts.append((normalized, batch.label[rows], batch.index[rows]))
-    backbone.train(was_training)
-    if not sum(len(labels) for _, labels, _ in parts):
-        first = next(iter(loader.bad_samples.values()))
-        raise UserError(
-            f"{first.key}: {first.reason}; nor can any other of the {len(loader.bad_samples)} "
-            "pictures be read, and kNN needs some; check the data"
-        )
-    return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 @torch.inference_mode()

@@ -1,9 +1,9 @@
 """The certificate holds for a right engine and not for a wrong one."""
 
 import numpy as np
-from swiftsiam.pipeline.parity import compare, examine
+from swiftsiam.benchmarks.parity import compare, examine
+from swiftsiam.pipeline.demo.images import generate
 from swiftsiam.pipeline.sources import open_source
-from swiftsiam.pipeline.sources.demo_images import generate
 
 
 def test_kernel_holds_in_every_operation(tmp_path) -> None:

@@ -1,0 +1,1 @@
+"""Generated pictures for the demo: `images` fills a folder, `motifs` draws."""

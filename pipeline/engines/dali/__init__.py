@@ -1,0 +1,1 @@
+"""The engine in which DALI decodes: see `engine`."""

@@ -1,0 +1,1 @@
+"""The engine for betons, and the fastest on the CPU for any other source: see `engine`."""

@@ -1,0 +1,1 @@
+"""What features are worth: encoders, labelled data, kNN."""

@@ -1,0 +1,83 @@
+"""From pictures to features: a checkpoint's backbone, or the pixels themselves."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from ...model.simsiam import ModelConfig, SimSiam
+from ...pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD
+from ...pipeline.errors import UserError
+from ...pipeline.loader import Loader
+
+_RAW_SIDE = 8
+
+
+class RawPixels(nn.Module):
+    """The floor that needs no network: 8×8 area means of the picture, minus 0.5."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.tensor(IMAGENET_MEAN)[:, None, None], persistent=False)
+        self.register_buffer("std", torch.tensor(IMAGENET_STD)[:, None, None], persistent=False)
+
+    def forward(self, view: torch.Tensor) -> torch.Tensor:
+        """(B, 3, H, W) normalised → (B, 192)."""
+        pixels = view.float() * self.std + self.mean
+        return F.adaptive_avg_pool2d(pixels, _RAW_SIDE).flatten(1) - 0.5
+
+
+class Features(NamedTuple):
+    """Normalised features with their labels and places in the listing, padding removed."""
+
+    features: torch.Tensor
+    """(N, d) float32, of length 1."""
+    labels: torch.Tensor
+    """(N,) int64."""
+    indices: torch.Tensor
+    """(N,) int64."""
+
+
+@torch.inference_mode()
+def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
+    """Pooled features of all samples of an evaluation loader, the network in eval mode."""
+    was_training = backbone.training
+    backbone.eval()
+    parts: list[tuple[torch.Tensor, ...]] = []
+    for batch in loader:
+        with autocast:
+            features = backbone(batch.views[0])
+        rows = batch.mask
+        normalized = F.normalize(features[rows].float(), dim=1)
+        parts.append((normalized, batch.label[rows], batch.index[rows]))
+    backbone.train(was_training)
+    if not sum(len(labels) for _, labels, _ in parts):
+        first = next(iter(loader.bad_samples.values()))
+        raise UserError(
+            f"{first.key}: {first.reason}; nor can any other of the {len(loader.bad_samples)} "
+            "pictures be read, and kNN needs some; check the data"
+        )
+    return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
+
+
+def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> SimSiam:
+    """The network of a checkpoint.
+
+    Raises:
+        UserError: the weights do not fit the configuration.
+    """
+    model = SimSiam(config)
+    try:
+        model.load_state_dict(state["model"])
+    except (RuntimeError, KeyError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(
+            f"{path}: its weights do not fit model.backbone={config.backbone} of the run's "
+            f"config.yaml ({reason})"
+        ) from None
+    return model
