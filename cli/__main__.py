@@ -18,6 +18,7 @@ COMMANDS = {
     "preview": ("train.preview", "draw pictures beside their two views"),
     "pretrain": ("train.pretrain", "pre-train SimSiam"),
     "bench": ("benchmarks.command", "images per second of this machine's loaders"),
+    "config": ("train.config_command", "every key of the configuration, or of a recipe"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
 }
 

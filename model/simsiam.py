@@ -1,45 +1,19 @@
 """SimSiam (Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021)."""
 
-from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal, NamedTuple
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
-from annotated_types import Ge, Le
-from pydantic import ConfigDict
-from torch import nn
 
-from .backbones import BackboneName, build_backbone
+from .backbones import build_backbone
 from .heads import build_predictor, build_projector
+from .method import Axis, Group, Method, ModelConfig, Output
+from .statistics import effective_rank, normalized_std
 
 
-@dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """The section `model` of a configuration."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    backbone: BackboneName = "resnet50"
-    """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""
-    projector_layers: Literal[2, 3] = 3
-    """3 for ImageNet, 2 for CIFAR-10."""
-    projector_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
-    """Hidden width; null: the backbone's own, as in the reference code (2048 for ResNet-50)."""
-    projection_dim: Annotated[int, Ge(1), Le(65_536)] = 2048
-    """Width of projection and prediction."""
-    predictor_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
-    """The predictor's bottleneck; null: a quarter of projection_dim."""
-
-
-class SimSiamOutput(NamedTuple):
-    """What a step needs, and what shows a collapse."""
-
-    loss: torch.Tensor
-    """Scalar, float32, from -1."""
-    z1: torch.Tensor
-    """(B, projection_dim), detached."""
-    z2: torch.Tensor
-    """(B, projection_dim), detached."""
+def build(config: ModelConfig) -> "SimSiam":
+    """The method of this configuration, with fresh weights."""
+    return SimSiam(config)
 
 
 def negative_cosine(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -47,8 +21,14 @@ def negative_cosine(prediction: torch.Tensor, target: torch.Tensor) -> torch.Ten
     return -F.cosine_similarity(prediction.float(), target.float(), dim=1).mean()
 
 
-class SimSiam(nn.Module):
+class SimSiam(Method):
     """Backbone, projector and predictor around one symmetric loss."""
+
+    axes: ClassVar = {
+        "loss": Axis("loss (collapsed: -1)"),
+        "z_std": Axis("z_std·√d (healthy: 1, collapsed: 0)", 0, 1.1),
+        "effective_rank": Axis("effective rank of z (collapsed: 1)", 0),
+    }
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -68,13 +48,28 @@ class SimSiam(nn.Module):
         """One view → projection (B, projection_dim)."""
         return self.projector(self.backbone(view))
 
-    def forward(self, view1: torch.Tensor, view2: torch.Tensor) -> SimSiamOutput:
-        """Two views of the same pictures, each (B, 3, H, W), normalised.
+    def forward(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
+        """The symmetric loss of two views; the labels are not used.
 
         The views pass one after the other: BatchNorm's statistics are per view (section 3).
         """
+        view1, view2 = views
         z1, z2 = self.encode(view1), self.encode(view2)
         p1, p2 = self.predictor(z1), self.predictor(z2)
         target1, target2 = z1.detach(), z2.detach()  # the stop-gradient
         loss = 0.5 * negative_cosine(p1, target2) + 0.5 * negative_cosine(p2, target1)
-        return SimSiamOutput(loss, target1, target2)
+        z_std = 0.5 * (normalized_std(target1) + normalized_std(target2))
+        return Output(loss, {"z_std": z_std}, (target1, target2))
+
+    def inspect(self, output: Output) -> dict[str, torch.Tensor]:
+        return {"effective_rank": effective_rank(output.projections[0])}
+
+    def parameter_groups(self) -> list[Group]:
+        """The encoder, and the predictor, whose rate stays: it adapts to the latest representations
+        (section 4.2).
+        """
+        encoder = [*self.backbone.parameters(), *self.projector.parameters()]
+        return [
+            Group([p for p in encoder if p.requires_grad], decays=True),
+            Group(list(self.predictor.parameters()), decays=False),
+        ]

@@ -244,7 +244,7 @@ def build_loader(
     global_batch_size: int,
     train: bool,
     seed: int = 0,
-    engine: str = "torchvision",
+    engine: str = "auto",
     dtype: torch.dtype = torch.float32,
     device: torch.device | str = "cpu",
     num_workers: int = 0,
@@ -264,7 +264,7 @@ def build_loader(
         train: shuffled, the last partial batch dropped, bad samples replaced; otherwise ordered,
             complete, padded, bad samples left empty.
         seed: of order and views.
-        engine: a name of `engines.ENGINES`.
+        engine: a name of `engines.ENGINES`; auto: the fastest that is installed.
         dtype: of the views; float32 or bfloat16.
         device: where the views go.
         num_workers: 0: the engine works in this process.
@@ -293,6 +293,9 @@ def build_loader(
             f"train.batch_size={global_batch_size}: larger than the data set of {len(chosen)} "
             f"pictures; set train.batch_size={max(len(chosen) // 2, 2)} or less"
         )
+    device = torch.device(device)
+    if engine == "auto":
+        engine, _ = choose({source.format}, device.type)
     plan = BatchPlan(
         indices=chosen,
         global_batch_size=global_batch_size,
@@ -307,7 +310,7 @@ def build_loader(
         seed=seed,
         batch_size=global_batch_size // world_size,
         dtype=dtype,
-        device=torch.device(device),
+        device=device,
         num_workers=num_workers,
         max_bad_samples=max_bad_samples if train else None,
         ops=ops,

@@ -12,7 +12,7 @@ import yaml
 from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 
-from ..model.simsiam import ModelConfig
+from ..model.method import ModelConfig
 from ..pipeline.augment.spec import AugmentConfig
 from ..pipeline.errors import UserError
 from ..pipeline.files import PathText, absolute
@@ -61,6 +61,10 @@ class RunConfig:
     """Seconds between checkpoints within an epoch; each epoch's end saves one as well."""
     keep_checkpoints: Annotated[int, Ge(1), Le(100_000)] = 2
     """How many checkpoints stay."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard into the run folder as well."""
+    wandb: str | None = None
+    """Send the figures to this project of Weights & Biases as well; null: no."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,16 +1,29 @@
-"""curves.png: loss, z_std, kNN and learning rate over the epochs of a run."""
+"""curves.png: the method's figures, kNN and pace over the epochs of a run."""
 
+import io
+import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..model.method import Axis
 from ..pipeline.files import write_atomically
+from .metrics import figure_names
+
+_COLUMNS = 3
 
 
-def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> None:
-    """Draw the records of metrics.jsonl into one PNG."""
-    import io
-    import logging
+def draw_curves(
+    metrics: list[dict[str, Any]], path: Path, *, title: str, axes: Mapping[str, Axis]
+) -> None:
+    """Draw the records of metrics.jsonl into one PNG.
 
+    Args:
+        metrics: of the run; those of training hold a figure each, or not.
+        path: of the PNG.
+        title: of the whole.
+        axes: of figures that should be drawn under more than their name.
+    """
     # Where no home can be written to it takes a temporary folder, and need not say so.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     # The object interface: no global state, and no display.
@@ -18,20 +31,22 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
     from matplotlib.figure import Figure
 
     steps = [r for r in metrics if r["type"] == "train"]
-    knn = [r for r in metrics if r["type"] == "knn"]
-    figure = Figure(figsize=(10, 6.5), layout="constrained")
+    names = figure_names(steps)
+    rows = -(-(len(names) + 2) // _COLUMNS)
+    figure = Figure(figsize=(4.4 * _COLUMNS, 3.2 * rows), layout="constrained")
     FigureCanvasAgg(figure)
-    panels = figure.subplots(2, 2)
-    epochs = [r["epoch_progress"] for r in steps]
-    _line(panels[0, 0], epochs, [r["loss"] for r in steps], "loss (collapsed: -1)")
-    _line(panels[0, 1], epochs, [r["z_std"] for r in steps], "z_std·√d (healthy: 1, collapsed: 0)")
-    panels[0, 1].set_ylim(0, 1.1)
-    _line(panels[1, 0], [r["epoch_progress"] for r in knn], [r["knn"] for r in knn], "kNN, %", "o-")
-    for floor in (r for r in metrics if r["type"] == "floor"):
-        panels[1, 0].axhline(floor["knn"], linestyle="--", color="gray", label=floor["network"])
-        panels[1, 0].legend()
-    _line(panels[1, 1], epochs, [r["images_per_s"] for r in steps], "images/s, end-to-end")
-    panels[1, 1].set_ylim(bottom=0)
+    panels = iter(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
+    for name in names:
+        axis = axes.get(name, Axis(name))
+        panel = next(panels)
+        _line(panel, [r for r in steps if name in r], name, axis.title)
+        panel.set_ylim(bottom=axis.low, top=axis.high)
+    _draw_knn(next(panels), metrics)
+    panel = next(panels)
+    _line(panel, steps, "images_per_s", "images/s, end-to-end")
+    panel.set_ylim(bottom=0)
+    for panel in panels:
+        panel.set_axis_off()
     # A file name may hold bytes that are no character, and a $ would begin a formula.
     printable = title.encode("utf-8", "replace").decode()
     figure.suptitle(printable.replace("$", r"\$"))
@@ -40,8 +55,19 @@ def draw_curves(metrics: list[dict[str, Any]], path: Path, *, title: str) -> Non
     write_atomically(path, buffer.getvalue())
 
 
-def _line(panel: Any, x: list[float], y: list[float], title: str, style: str = "-") -> None:
-    panel.plot(x, y, style if len(x) > 1 else "o", linewidth=1.5, markersize=4)
+def _draw_knn(panel: Any, metrics: list[dict[str, Any]]) -> None:
+    _line(panel, [r for r in metrics if r["type"] == "knn"], "knn", "kNN, %", "o-")
+    for floor in (r for r in metrics if r["type"] == "floor"):
+        panel.axhline(floor["knn"], linestyle="--", color="gray", label=floor["network"])
+        panel.legend()
+
+
+def _line(
+    panel: Any, records: list[dict[str, Any]], name: str, title: str, style: str = "-"
+) -> None:
+    epochs = [record["epoch_progress"] for record in records]
+    values = [record[name] for record in records]
+    panel.plot(epochs, values, style if len(records) > 1 else "o", linewidth=1.5, markersize=4)
     panel.set_title(title, fontsize=10)
     panel.set_xlabel("epoch")
     panel.grid(alpha=0.3)

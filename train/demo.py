@@ -16,7 +16,9 @@ from .config import Config, read_config
 from .opening import begin_run
 from .pretrain import EXIT_STOPPED, finish_run
 from .preview import draw_preview
+from .report import Report
 from .resume import tell_resume
+from .terminal import Terminal
 
 _DATA = Path("demo-data")
 _PICTURES_SEEN = 36_000  # of all epochs together: about two minutes on two cores
@@ -41,12 +43,13 @@ def main(argv: list[str]) -> int:
     if args.val and not args.data:
         raise UserError("--val: is for your own pictures; give --data as well")
     config = _generated() if args.data is None else _own(args.data, args.val)
-    opened = begin_run(config, name="demo")
+    report = Report(Terminal())
+    opened = begin_run(config, report, name="demo")
     run = opened.run
     views = run.path / "views.png"
     assert config.data.path is not None
     draw_preview(config.data.path, views, augment=config.augment, loader=config.loader)
-    summary = finish_run(opened)
+    summary = finish_run(opened, report)
     if summary is None:
         print(f"stopped after saving; continue with: {tell_resume(run.path)}")
         return EXIT_STOPPED

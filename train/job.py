@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..model.simsiam import SimSiam
+from ..model.method import Method, build_method
 from ..pipeline.augment.spec import build_train_specs
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader, build_loader
@@ -27,7 +27,7 @@ class Job:
     config: Config
     source: Source
     loader: Loader
-    model: SimSiam
+    model: Method
     optimizer: torch.optim.Optimizer
     train_step: TrainStep
     rate: LearningRate
@@ -107,7 +107,7 @@ def build_job(config: Config) -> Job:
     if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
         open_val_data(config, source, max_queries=None).check()
     torch.manual_seed(train.seed)
-    model = SimSiam(config.model).to(train.device)
+    model = build_method(config.model).to(train.device)
     if train.channels_last:
         model = model.to(memory_format=torch.channels_last)
     rate = build_learning_rate(

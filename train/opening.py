@@ -10,9 +10,11 @@ from .checkpoint import list_checkpoints
 from .config import Config, list_recipes, read_config, replace
 from .device import resolve
 from .job import Job, build_job
-from .preflight import check_free_space, print_left_out, print_start
+from .preflight import check_free_space, tell_left_out, tell_start
+from .report import Report
 from .resume import read_run_config, tell_differences
 from .run import CONFIG, RunFolder, TakenError, create_run, is_unbegun
+from .trackers import check_trackers
 
 
 class OpenedRun(NamedTuple):
@@ -26,36 +28,37 @@ class OpenedRun(NamedTuple):
     """Of its configuration, that the rest of the run depends on, in words."""
 
 
-def open_run(args: argparse.Namespace) -> OpenedRun:
+def open_run(args: argparse.Namespace, report: Report) -> OpenedRun:
     """The run that the arguments ask for, new or continued. Bad input leaves no run folder."""
     path: Path | None = args.resume
     if args.start_over and path is None:
         raise UserError("--start-over: goes with --resume RUN; say which run")
     if path is not None and not (args.config and (not path.exists() or is_unbegun(path))):
-        return continue_run(args, path)
+        return continue_run(args, path, report)
     if not args.config:
         raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
     config = read_config(args.config, args.overrides)
     if path is not None:
         config = replace(config, run={"dir": str(path)})
     try:
-        return begin_run(config, name=Path(args.config).stem)
+        return begin_run(config, report, name=Path(args.config).stem)
     except TakenError:
         # By a process that started when we did, from the same line of a job queue.
         if path is None or not (path / CONFIG).exists():
             raise
-        return continue_run(args, path)
+        return continue_run(args, path, report)
 
 
-def begin_run(config: Config, *, name: str) -> OpenedRun:
+def begin_run(config: Config, report: Report, *, name: str) -> OpenedRun:
     """A new run of this configuration, and its folder."""
     config, reasons = resolve(config)
     _check_apart(config)
+    check_trackers(config.run)
     job = build_job(config)
-    print_start(job, reasons)
+    tell_start(job, reasons, report)
     check_free_space(job, absolute(config.run.dir or "runs"), num_present=0)
     run, job.config = create_run(config, name=name)
-    print(f"run folder: {run.path}", flush=True)
+    report.note(f"run folder: {run.path}")
     return OpenedRun(job, run, is_new=True)
 
 
@@ -71,26 +74,27 @@ def _check_apart(config: Config) -> None:
             )
 
 
-def continue_run(args: argparse.Namespace, path: Path) -> OpenedRun:
+def continue_run(args: argparse.Namespace, path: Path, report: Report) -> OpenedRun:
     """A run that exists, with what may change about it changed."""
     stored, config, changes = read_run_config(path, args.overrides)
     if args.config:
         for difference in tell_differences(args.config, args.overrides, stored):
-            print(f"the run goes on as it was begun: {difference}", flush=True)
+            report.note(f"the run goes on as it was begun: {difference}")
     run = RunFolder(path)
     try:
         config = resolve(config).config
+        check_trackers(config.run)
         job = build_job(config)
         present = len(list_checkpoints(run.checkpoints))
         check_free_space(job, path, num_present=0 if args.start_over else present)
         if args.start_over:
             run.start_over()
-        print_left_out(job)
+        tell_left_out(job, report)
         if config != stored:
             # Going on over other pictures is for this once.
             kept = {"on_change": stored.data.on_change}
             run.write_config(replace(config, data=kept))
-        print(f"run folder: {path}", flush=True)
+        report.note(f"run folder: {path}")
         return OpenedRun(job, run, is_new=False, changes=changes)
     except BaseException:
         run.close()

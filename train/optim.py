@@ -7,7 +7,7 @@ import torch
 from annotated_types import Ge, Gt, Le
 from pydantic import ConfigDict
 
-from ..model.simsiam import SimSiam
+from ..model.method import Method
 from .schedule import LearningRate
 
 
@@ -31,15 +31,14 @@ class OptimConfig:
     """Linear warm-up; null: 10 for batches of 1,024 and more, else none (section 4.3)."""
 
 
-def build_optimizer(model: SimSiam, config: OptimConfig, *, lr: float) -> torch.optim.SGD:
-    """Two groups of trainable parameters: the encoder, and the predictor with its own rate.
+def build_optimizer(model: Method, config: OptimConfig, *, lr: float) -> torch.optim.SGD:
+    """SGD over the method's groups of parameters, each with its own rate.
 
     Fused, since only that kind can skip a step by a flag on the device (see `TrainStep`).
     """
-    encoder = [*model.backbone.parameters(), *model.projector.parameters()]
     groups = [
-        {"params": [p for p in encoder if p.requires_grad], "decays": True},
-        {"params": list(model.predictor.parameters()), "decays": config.predictor_lr == "decayed"},
+        {"params": group.parameters, "decays": group.decays or config.predictor_lr == "decayed"}
+        for group in model.parameter_groups()
     ]
     optimizer = torch.optim.SGD(
         groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True

@@ -10,7 +10,8 @@ import torch
 
 from ..pipeline.errors import UserError
 from .device import Choice
-from .progress import format_seconds, print_pairs
+from .report import Report
+from .terminal import format_pairs, format_seconds
 
 if TYPE_CHECKING:
     from .job import Job
@@ -19,30 +20,30 @@ _TIMED_STEPS = 3
 _OTHER_FILES = 2_000_000  # bytes: metrics, curves, configuration
 
 
-def print_start(job: "Job", reasons: dict[str, Choice]) -> None:
+def tell_start(job: "Job", reasons: dict[str, Choice], report: Report) -> None:
     """What was decided, and why."""
     config, loader = job.config, job.loader
     parameters = sum(p.numel() for p in job.model.parameters())
     classes = f"{len(job.source.classes)} classes" if job.source.classes else "no labels"
-    print_pairs(
-        {
-            "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
-            **{name: f"{choice.name} ({choice.why})" for name, choice in reasons.items()},
-            "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
-            "model": f"SimSiam, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
-            "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "
-            f"epoch, {config.train.epochs} epochs",
-            "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
-            f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
-        }
-    )
-    print_left_out(job)
+    name = type(job.model).__name__
+    lines = {
+        "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
+        **{name: f"{choice.name} ({choice.why})" for name, choice in reasons.items()},
+        "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
+        "model": f"{name}, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
+        "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "
+        f"epoch, {config.train.epochs} epochs",
+        "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
+        f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
+    }
+    report.note(format_pairs(lines))
+    tell_left_out(job, report)
 
 
-def print_left_out(job: "Job") -> None:
+def tell_left_out(job: "Job", report: Report) -> None:
     """What lies in the data folder and is not trained on."""
     for reason, count in job.source.left_out:
-        print(f"  left out: {count:,} {reason}", flush=True)
+        report.note(f"  left out: {count:,} {reason}")
 
 
 def check_free_space(job: "Job", path: Path, *, num_present: int) -> None:
@@ -75,7 +76,7 @@ def checkpoint_bytes(job: "Job") -> int:
     return weights + momentum
 
 
-def dry_run(job: "Job") -> None:
+def dry_run(job: "Job", report: Report) -> None:
     """Take a few real steps, say what the run needs, and leave nothing behind."""
     durations = []
     with job.loader:
@@ -83,21 +84,20 @@ def dry_run(job: "Job") -> None:
         for _ in range(min(_TIMED_STEPS, len(job.loader))):
             batch = next(batches)
             begun = time.perf_counter()
-            job.train_step(*batch.views)
+            job.train_step(batch.views, batch.label)
             job.train_step.take_figures()  # waits for the device
             durations.append(time.perf_counter() - begun)
     step_s = min(durations)
     disk = checkpoint_bytes(job) * (job.config.run.keep_checkpoints + 1)
-    print_pairs(
-        {
-            "step": f"{1000 * step_s:.0f} ms, {job.config.train.batch_size / step_s:,.0f} images/s "
-            "(step scope: without the loader)",
-            "whole run": f"{format_seconds(step_s * job.total_steps)} for {job.total_steps} "
-            "steps, if the loader keeps up, without evaluation",
-            "memory": _peak_memory(job.config.train.device),
-            "disk": f"{disk / 1e6:.0f} MB for checkpoints",
-        }
-    )
+    lines = {
+        "step": f"{1000 * step_s:.0f} ms, {job.config.train.batch_size / step_s:,.0f} images/s "
+        "(step scope: without the loader)",
+        "whole run": f"{format_seconds(step_s * job.total_steps)} for {job.total_steps} "
+        "steps, if the loader keeps up, without evaluation",
+        "memory": _peak_memory(job.config.train.device),
+        "disk": f"{disk / 1e6:.0f} MB for checkpoints",
+    }
+    report.note(format_pairs(lines))
 
 
 def _peak_memory(device: str) -> str:

@@ -19,42 +19,37 @@ from .evaluation.monitor import evaluate_knn
 from .job import Job, build_job, open_val_data
 from .opening import OpenedRun, open_run
 from .optim import set_learning_rate
-from .preflight import dry_run, print_start
-from .progress import Status, TrainingProgress, format_seconds
+from .preflight import dry_run, tell_start
+from .report import MetricsFile, Report
 from .resume import load_progress, tell_divergence, tell_resume
 from .run import RunFolder
 from .signals import StoppedWaitingError, StopRequest
 from .step import DivergedError
 from .stopwatch import Stopwatch
-from .summary import build_summary
+from .summary import build_summary, choose_shown
+from .terminal import Terminal, format_figures, format_seconds
+from .trackers import add_trackers
 
 EXIT_STOPPED = 75
-_SHOWN = ("loss", "knn", "z_std", "images_per_s", "data_wait_percent")
 
 
-def train(job: Job, run: RunFolder) -> bool:
+def train(job: Job, run: RunFolder, report: Report) -> bool:
     """Train to the end, or to a signal. True: to the end."""
     config = job.config
     stopwatch = Stopwatch(batch_size=config.train.batch_size)
     last_saved = time.monotonic()
-    with (
-        StopRequest() as stop,
-        TrainingProgress(
-            start=job.step, steps=job.total_steps, every_s=config.train.log_every_s
-        ) as progress,
-        _saved_in_the_end(job, run),
-    ):
+    with StopRequest() as stop, _told(job, report), _saved_in_the_end(job, run):
         for epoch in range(job.scheduled_step // job.rate.steps_per_epoch, config.train.epochs):
             job.loader.set_epoch(epoch)
             for batch in stopwatch.waiting_for(job.loader, within=stop.waiting):
                 lr = set_learning_rate(job.optimizer, job.rate, step=job.scheduled_step)
-                job.train_step(*batch.views)
+                job.train_step(batch.views, batch.label)
                 job.step += 1
                 job.place = job.loader.state()
-                progress.tick(job.step)
+                report.tick(job.step)
                 epoch_ends = job.scheduled_step % job.rate.steps_per_epoch == 0
                 if job.step % config.train.log_every == 0 or epoch_ends:
-                    progress.update(_log(job, run, stopwatch, epoch=epoch, lr=lr))
+                    _log(job, report, stopwatch, epoch=epoch, lr=lr, epoch_ends=epoch_ends)
                 due = time.monotonic() - last_saved > config.run.checkpoint_every_s
                 if (due or stop.asked) and not epoch_ends:
                     _save(job, run)
@@ -63,12 +58,25 @@ def train(job: Job, run: RunFolder) -> bool:
                         return False
             job.place = job.loader.state()
             with stopwatch.paused():
-                _evaluate_if_due(job, run, progress, epoch=epoch)
+                _evaluate_if_due(job, report, epoch=epoch)
                 _save(job, run)
             last_saved = time.monotonic()
             if stop.asked and job.step < job.total_steps:
                 return False
     return job.step == job.total_steps
+
+
+@contextlib.contextmanager
+def _told(job: Job, report: Report) -> Iterator[None]:
+    """The report has a beginning and an end."""
+    train = job.config.train
+    report.begin(
+        step=job.step, steps=job.total_steps, epochs=train.epochs, every_s=train.log_every_s
+    )
+    try:
+        yield
+    finally:
+        report.end()
 
 
 @contextlib.contextmanager
@@ -86,32 +94,22 @@ def _saved_in_the_end(job: Job, run: RunFolder) -> Iterator[None]:
         raise
 
 
-def _log(job: Job, run: RunFolder, stopwatch: Stopwatch, *, epoch: int, lr: float) -> Status:
-    """Write one record to metrics.jsonl."""
-    figures, pace = job.train_step.take_figures(), stopwatch.take_pace()
-    record = {
-        "type": "train",
-        "step": job.step,
-        "epoch": epoch,
-        "epoch_progress": round(job.scheduled_step / job.rate.steps_per_epoch, 4),
-        "loss": figures.loss,
-        "z_std": figures.z_std,
-        "lr": lr,
-        **pace._asdict(),
-    }
-    run.log(record)
-    return Status(
+def _log(
+    job: Job, report: Report, stopwatch: Stopwatch, *, epoch: int, lr: float, epoch_ends: bool
+) -> None:
+    """One record of training."""
+    report.log(
+        "train",
+        job.step,
         epoch=epoch,
-        epochs=job.config.train.epochs,
-        step=job.step,
-        steps=job.total_steps,
+        epoch_progress=round(job.scheduled_step / job.rate.steps_per_epoch, 4),
+        **job.train_step.take_figures(inspected=epoch_ends),
         lr=lr,
-        **figures._asdict(),
-        **pace._asdict(),
+        **stopwatch.take_pace()._asdict(),
     )
 
 
-def _evaluate_if_due(job: Job, run: RunFolder, progress: TrainingProgress, *, epoch: int) -> None:
+def _evaluate_if_due(job: Job, report: Report, *, epoch: int) -> None:
     """kNN every so many epochs and at the end, where all validation pictures count."""
     config = job.config
     done = epoch + 1
@@ -123,8 +121,8 @@ def _evaluate_if_due(job: Job, run: RunFolder, progress: TrainingProgress, *, ep
     if is_last:
         job.loader.close()  # its workers are done; the cores are the evaluation's
     knn = _knn(job, job.model.backbone, max_queries=None if is_last else config.eval.max_queries)
-    run.log({"type": "knn", "step": job.step, "epoch_progress": done, "knn": knn})
-    progress.note(f"epoch {done}/{config.train.epochs}  kNN {knn:.2f} %")
+    report.log("knn", job.step, epoch_progress=done, knn=knn)
+    report.note(f"epoch {done}/{config.train.epochs}  kNN {knn:.2f} %")
 
 
 def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
@@ -135,18 +133,17 @@ def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> floa
         data.close()
 
 
-def measure_floors(job: Job, run: RunFolder) -> None:
+def measure_floors(job: Job, report: Report) -> None:
     """kNN before any training, of raw pixels and of the network at random initialisation."""
     begun = time.monotonic()
     pixels = RawPixels().to(job.config.train.device)
     raw = _knn(job, pixels, max_queries=None)
     random = _knn(job, job.model.backbone, max_queries=None)
-    run.log({"type": "floor", "step": 0, "network": "raw pixels", "knn": raw})
-    run.log({"type": "knn", "step": 0, "epoch_progress": 0, "knn": random})
-    print(
+    report.log("floor", 0, network="raw pixels", knn=raw)
+    report.log("knn", 0, epoch_progress=0, knn=random)
+    report.note(
         f"kNN before training ({format_seconds(time.monotonic() - begun)}): raw pixels "
-        f"{raw:.2f} %, random initialisation {random:.2f} %",
-        flush=True,
+        f"{raw:.2f} %, random initialisation {random:.2f} %"
     )
 
 
@@ -157,12 +154,15 @@ def _save(job: Job, run: RunFolder) -> None:
         save_checkpoint(run.checkpoints, job.state(), step=job.step, keep=keep)
 
 
-def pretrain(job: Job, run: RunFolder, *, changes: tuple[str, ...] = ()) -> dict[str, Any] | None:
+def pretrain(
+    job: Job, run: RunFolder, report: Report, *, changes: tuple[str, ...] = ()
+) -> dict[str, Any] | None:
     """Continue the run from its newest checkpoint, or begin it, and finish it.
 
     Args:
         job: at step 0.
         run: its folder.
+        report: told all of it; gets the run's own sinks here.
         changes: of its configuration, that are to be told and kept.
 
     Returns:
@@ -171,18 +171,20 @@ def pretrain(job: Job, run: RunFolder, *, changes: tuple[str, ...] = ()) -> dict
     Raises:
         UserError: nothing can be continued, or training has diverged.
     """
-    resumed, change = load_progress(job, run)
+    resumed, change = load_progress(job, run, report)
     run.forget_metrics_after(job.step if resumed else -1)
+    report.add(MetricsFile(run))
+    add_trackers(report, job.config, run, step=job.step)
     for text in (*changes, *change):
-        print(text, flush=True)
-        run.log({"type": "change", "step": job.step, "text": text})
+        report.note(text)
+        report.log("change", job.step, text=text)
     if change:
         _save(job, run)  # or a resume after a kill would ask again
     if not resumed and job.config.eval.floors and job.config.data.val_path:
-        measure_floors(job, run)
+        measure_floors(job, report)
     begun_at = job.step
     try:
-        finished = train(job, run)
+        finished = train(job, run, report)
     except DivergedError as error:
         raise UserError(tell_divergence(job, run, error, begun_at=begun_at)) from None
     finally:
@@ -190,7 +192,7 @@ def pretrain(job: Job, run: RunFolder, *, changes: tuple[str, ...] = ()) -> dict
     metrics = run.read_metrics()
     if any(r["type"] == "train" for r in metrics):
         with run.writing(run.curves_path.name):
-            draw_curves(metrics, run.curves_path, title=run.path.name)
+            draw_curves(metrics, run.curves_path, title=run.path.name, axes=job.model.axes)
     if not finished:
         return None
     summary = build_summary(job, metrics)
@@ -231,39 +233,41 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_intermixed_args(argv)
 
 
-def finish_run(opened: OpenedRun) -> dict[str, Any] | None:
+def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
     """`pretrain`; what fails before its first step leaves no new run folder."""
     job, run, is_new, changes = opened
     try:
-        return pretrain(job, run, changes=changes)
+        return pretrain(job, run, report, changes=changes)
     except BaseException:
         if is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
             run.remove()
         raise
     finally:
+        report.close()
         run.close()
 
 
 def main(argv: list[str]) -> int:
     """`swiftsiam pretrain`: 0 done, 75 stopped by a signal after saving."""
     args = parse_arguments(argv)
+    terminal = Terminal()
+    report = Report(terminal)
     if args.dry_run:
-        return _dry_run(args)
-    opened = open_run(args)
-    summary = finish_run(opened)
+        return _dry_run(args, report)
+    opened = open_run(args, report)
+    summary = finish_run(opened, report)
     if summary is None:
-        print(f"stopped after saving; continue with: {tell_resume(opened.run.path)}")
+        terminal.note(f"stopped after saving; continue with: {tell_resume(opened.run.path)}")
         return EXIT_STOPPED
-    shown = {name: summary[name] for name in _SHOWN if summary[name] is not None}
-    print(f"done: {opened.run.path}  " + "  ".join(f"{k} {v:.4g}" for k, v in shown.items()))
+    terminal.note(f"done: {opened.run.path}  {format_figures(choose_shown(summary))}")
     return 0
 
 
-def _dry_run(args: argparse.Namespace) -> int:
+def _dry_run(args: argparse.Namespace, report: Report) -> int:
     if not args.config:
         raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
     config, reasons = resolve(read_config(args.config, args.overrides))
     job = build_job(config)
-    print_start(job, reasons)
-    dry_run(job)
+    tell_start(job, reasons, report)
+    dry_run(job, report)
     return 0

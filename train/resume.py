@@ -12,6 +12,7 @@ from .run import CONFIG, RunFolder
 
 if TYPE_CHECKING:
     from .job import Job
+    from .report import Report
     from .step import DivergedError
 
 _AT_ONCE = 3  # steps behind a checkpoint
@@ -122,7 +123,7 @@ def _is_in(name: str, names: tuple[str, ...]) -> bool:
     return name in names or name.partition(".")[0] in names
 
 
-def load_progress(job: "Job", run: RunFolder) -> tuple[bool, list[str]]:
+def load_progress(job: "Job", run: RunFolder, report: "Report") -> tuple[bool, list[str]]:
     """Load the newest checkpoint into the job.
 
     Returns:
@@ -131,7 +132,7 @@ def load_progress(job: "Job", run: RunFolder) -> tuple[bool, list[str]]:
     Raises:
         UserError: all are damaged, or the pictures are others and that is refused.
     """
-    state = load_newest(run.checkpoints)
+    state = load_newest(run.checkpoints, tell=report.note)
     if state is None:
         damaged = list_set_aside(run.checkpoints)
         if damaged:
@@ -142,7 +143,7 @@ def load_progress(job: "Job", run: RunFolder) -> tuple[bool, list[str]]:
         return False, []
     change = _check_listing(job, state)
     job.load(state, pictures_changed=change is not None)
-    print(f"continues at step {job.step} of {job.total_steps}", flush=True)
+    report.note(f"continues at step {job.step} of {job.total_steps}")
     return True, [] if change is None else [change]
 
 

@@ -1,19 +1,10 @@
 """One optimisation step, and the running figures that stay on the device between log points."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from ..model.simsiam import SimSiam
-from ..model.statistics import normalized_std
-
-
-class StepFigures(NamedTuple):
-    """Means over the steps since the last log point."""
-
-    loss: float
-    z_std: float
-    """Times √d: near 1 when healthy, 0 when collapsed."""
+from ..model.method import Method, Output
 
 
 class DivergedError(Exception):
@@ -41,27 +32,32 @@ class TrainStep:
 
     def __init__(
         self,
-        model: SimSiam,
+        model: Method,
         optimizer: torch.optim.Optimizer,
         *,
         autocast: torch.autocast,
         scaler: torch.amp.GradScaler,
         compiled: bool = False,
     ) -> None:
+        self._model = model
         self._forward = torch.compile(model) if compiled else model
         self._optimizer = optimizer
         self._autocast = autocast
         self._scaler = scaler
         device = next(model.parameters()).device
-        self._sums = torch.zeros(3, device=device)  # loss, z_std, good steps
+        self._names: tuple[str, ...] = ()  # of the figures that are summed, known by a first step
+        self._sums = torch.zeros(0, device=device)
+        self._num_good = torch.zeros((), device=device)
         self._count = 0
+        self._last: Output | None = None
         self._diverged = torch.zeros((), device=device)  # 1 from the first bad step on
         self._one = torch.ones((), device=device)
 
-    def __call__(self, view1: torch.Tensor, view2: torch.Tensor) -> None:
-        """Train on one batch: two (B, 3, H, W) views on the model's device."""
+    def __call__(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> None:
+        """Train on one batch: views of (B, 3, H, W) and labels (B,) on the model's device."""
         with self._autocast:
-            loss, z1, z2 = self._forward(view1, view2)
+            output: Output = self._forward(views, labels)
+        loss = output.loss
         is_bad = (~torch.isfinite(loss.detach())).float()
         self._diverged = torch.maximum(self._diverged, is_bad)
         if self._scaler.is_enabled():
@@ -70,8 +66,18 @@ class TrainStep:
             loss.backward()
             self._update()
         self._optimizer.zero_grad(set_to_none=True)
-        z_std = 0.5 * (normalized_std(z1) + normalized_std(z2))
-        self._sums += torch.stack((loss.detach().float(), z_std, 1 - self._diverged))
+        self._model.after_step()
+        self._add({"loss": loss.detach().float(), **output.figures})
+        self._last = output._replace(loss=loss.detach())
+
+    def _add(self, figures: dict[str, torch.Tensor]) -> None:
+        if self._names != tuple(figures):
+            self._names = tuple(figures)
+            # Of a checkpoint whose version had other figures: these begin anew.
+            self._sums, self._count = self._sums.new_zeros(len(figures)), 0
+            self._num_good.zero_()
+        self._sums += torch.stack(tuple(figures.values()))
+        self._num_good += 1 - self._diverged
         self._count += 1
 
     def _update(self) -> None:
@@ -96,17 +102,23 @@ class TrainStep:
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
-    def take_figures(self) -> StepFigures:
-        """Means since the last call. This waits for the device.
+    def take_figures(self, *, inspected: bool = False) -> dict[str, float]:
+        """Means since the last call, `loss` first. This waits for the device.
+
+        Args:
+            inspected: with those of `Method.inspect`, of the last batch alone.
 
         Raises:
             DivergedError: a step since then had a loss or a gradient that is not finite.
         """
-        loss, z_std, num_good = self._sums.tolist()
-        if num_good < self._count:
-            raise DivergedError(num_good=int(num_good), num_steps=self._count)
-        figures = StepFigures(loss / self._count, z_std / self._count)
+        self.check()
+        means = [total / self._count for total in self._sums.tolist()]
+        figures = dict(zip(self._names, means, strict=True))
+        if inspected and self._last is not None:
+            more = self._model.inspect(self._last)
+            figures |= {name: float(value) for name, value in more.items()}
         self._sums.zero_()
+        self._num_good.zero_()
         self._count = 0
         return figures
 
@@ -116,20 +128,34 @@ class TrainStep:
         Raises:
             DivergedError: see `take_figures`.
         """
-        num_good = int(self._sums[2].item())
+        num_good = int(self._num_good.item())
         if num_good < self._count:
             raise DivergedError(num_good=num_good, num_steps=self._count)
 
     def state(self) -> dict[str, Any]:
         """For a checkpoint between two log points."""
-        return {"sums": self._sums, "count": self._count, "scaler": self._scaler.state_dict()}
+        return {
+            "sums": dict(zip(self._names, self._sums.unbind(), strict=True)),
+            "num_good": self._num_good,
+            "count": self._count,
+            "scaler": self._scaler.state_dict(),
+        }
 
     def load(self, state: dict[str, Any]) -> None:
         """Continue behind `state`."""
-        sums = state["sums"]
-        if len(sums) == 2:  # of version 0.1, which did not count the good steps
-            sums = torch.cat((sums, sums.new_tensor([float(state["count"])])))
-        self._sums.copy_(sums)
+        state = _of_this_version(state)
+        self._names = tuple(state["sums"])
+        self._sums = self._sums.new_tensor([float(value) for value in state["sums"].values()])
+        self._num_good.fill_(float(state["num_good"]))
         self._count = state["count"]
         if state["scaler"]:  # empty where the steps before were not in fp16
             self._scaler.load_state_dict(state["scaler"])
+
+
+def _of_this_version(state: dict[str, Any]) -> dict[str, Any]:
+    """Of version 0.1.0, whose sums were one tensor: loss, z_std and, later, the good steps."""
+    if isinstance(state["sums"], dict):
+        return state
+    loss, z_std, *good = state["sums"].tolist()
+    num_good = good[0] if good else state["count"]
+    return state | {"sums": {"loss": loss, "z_std": z_std}, "num_good": num_good}

@@ -1,12 +1,16 @@
 """summary.json: how a run ended, and with what it was made."""
 
 import statistics
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .metrics import figure_names, last_figures
 from .versions import describe_versions
 
 if TYPE_CHECKING:
     from .job import Job
+
+_SHOWN = ("knn", "images_per_s", "data_wait_percent")
 
 
 def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
@@ -19,8 +23,8 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
     knn = [r for r in metrics if r["type"] == "knn"]
     floors = {r["network"]: r["knn"] for r in metrics if r["type"] == "floor"}
     return {
-        "loss": steps[-1]["loss"],
-        "z_std": steps[-1]["z_std"],
+        **last_figures(steps),
+        "figures": figure_names(steps),
         "knn": knn[-1]["knn"] if knn else None,
         "knn_random_initialisation": knn[0]["knn"] if knn and knn[0]["step"] == 0 else None,
         "knn_raw_pixels": floors.get("raw pixels"),
@@ -35,3 +39,9 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
         "num_threads": job.config.train.num_threads,
         "versions": describe_versions(),
     }
+
+
+def choose_shown(summary: Mapping[str, Any]) -> dict[str, float]:
+    """What a person wants to see of it at the end."""
+    names = (*summary["figures"], *_SHOWN)
+    return {name: summary[name] for name in names if summary[name] is not None}

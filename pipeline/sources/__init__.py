@@ -16,6 +16,11 @@ class Source(Protocol):
     """A random-access listing of encoded pictures. Picklable; safe to read from many processes."""
 
     @property
+    def format(self) -> Format:
+        """What it is kept as."""
+        ...
+
+    @property
     def classes(self) -> tuple[str, ...]:
         """Class names, sorted; empty where the samples have no labels."""
         ...

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from . import digest_of
+from . import Format, digest_of
 from .beton_format import RAW, read_tables
 
 _MAX_CLASSES = 1_000_000
@@ -59,6 +59,10 @@ class BetonSource:
 
     def __reduce__(self) -> tuple:
         return _open_again, (self.path, self._field, self._stamp)
+
+    @property
+    def format(self) -> Format:
+        return "beton"
 
     def __len__(self) -> int:
         return len(self.images)

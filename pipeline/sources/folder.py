@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadSampleError, UserError
-from . import digest_of
+from . import Format, digest_of
 from .kinds import EXTENSIONS
 from .paths import shown
 from .scan import Scan
@@ -32,6 +32,10 @@ class FolderSource:
     _ends: np.ndarray
     left_out: tuple[tuple[str, int], ...] = ()
     """(reason in words, count) of what lies below the root and was not listed, sorted."""
+
+    @property
+    def format(self) -> Format:
+        return "folder"
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -3,13 +3,16 @@
 import pytest
 import torch
 import torch.nn.functional as F
-from swiftsiam.model.simsiam import ModelConfig, SimSiam, negative_cosine
+from swiftsiam.model.method import ModelConfig
+from swiftsiam.model.simsiam import SimSiam, negative_cosine
 from torch import nn
 
 CIFAR = ModelConfig(
     backbone="cifar_resnet18_w16", projector_layers=2, projector_hidden=48, projection_dim=32
 )
 IMAGENET = ModelConfig(backbone="resnet18", projector_layers=3, projection_dim=64)
+
+LABELS = torch.full((6,), -1)
 
 
 def build(config: ModelConfig) -> SimSiam:
@@ -45,7 +48,7 @@ def plain_loss(model: SimSiam, x1: torch.Tensor, x2: torch.Tensor) -> torch.Tens
 def test_loss_and_gradients_equal_the_papers_algorithm(config: ModelConfig) -> None:
     ours, plain = build(config), build(config)
     views = make_views()
-    loss, expected = ours(*views).loss, plain_loss(plain, *views)
+    loss, expected = ours(views, LABELS).loss, plain_loss(plain, *views)
     loss.backward()
     expected.backward()
     torch.testing.assert_close(loss, expected)
@@ -58,9 +61,9 @@ def test_loss_and_gradients_equal_the_papers_algorithm(config: ModelConfig) -> N
 def test_no_gradient_passes_through_the_target() -> None:
     prediction = draw(4, 8).requires_grad_()
     model = build(CIFAR)
-    output = model(*make_views())
-    assert not output.z1.requires_grad
-    assert not output.z2.requires_grad
+    output = model(make_views(), LABELS)
+    assert not any(z.requires_grad for z in output.projections)
+    assert not any(figure.requires_grad for figure in output.figures.values())
     target = draw(4, 8, seed=3).requires_grad_()
     negative_cosine(prediction, target.detach()).backward()
     assert target.grad is None
@@ -70,9 +73,9 @@ def test_statistics_are_per_view() -> None:
     """One pass over both views together would give other projections."""
     model = build(CIFAR)
     view1, view2 = make_views()
-    output = model(view1, view2 * 3 + 1)
+    output = model((view1, view2 * 3 + 1), LABELS)
     together = model.encode(torch.cat((view1, view2 * 3 + 1)))
-    assert (output.z1 - together[:6]).abs().max() > 0.1
+    assert (output.projections[0] - together[:6]).abs().max() > 0.1
     counts = {m.num_batches_tracked.item() for m in model.backbone.modules() if is_norm(m)}
     assert counts == {3}  # two by the forward pass, one by this test
 
@@ -120,7 +123,7 @@ def test_loss_is_minus_one_when_views_agree() -> None:
 
 def test_loss_is_float32_under_autocast() -> None:
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        loss = build(CIFAR)(*make_views()).loss
+        loss = build(CIFAR)(make_views(), LABELS).loss
     assert loss.dtype == torch.float32
 
 

@@ -128,7 +128,7 @@ def read_weights(run: Path) -> dict[str, torch.Tensor]:
     """Of the newest checkpoint."""
     from swiftsiam.train.checkpoint import load_newest
 
-    state = load_newest(run / "checkpoints")
+    state = load_newest(run / "checkpoints", tell=pytest.fail)
     assert state is not None
     return state["model"]
 

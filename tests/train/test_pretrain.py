@@ -1,10 +1,20 @@
 """Runs as users have them: repeated, killed, stopped, resumed, and begun with mistakes."""
 
 import json
+import re
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
+import torch
+from matplotlib.figure import Figure
+from swiftsiam.model.method import Output
+from swiftsiam.model.simsiam import SimSiam
+from swiftsiam.pipeline.order import choose_indices
+from swiftsiam.train.config import read_config
+from swiftsiam.train.device import resolve
+from swiftsiam.train.job import build_job
 
 from .conftest import TIMEOUT_S, Cli, assert_same_run, read_learning, refused, start, tiny
 
@@ -137,3 +147,59 @@ def test_corrupt_picture_is_named(pictures: Path, tmp_path: Path, here: Cli) -> 
     assert "bad sample dark/3.png" in done.stderr
     summary = json.loads((tmp_path / "other" / "summary.json").read_text())
     assert summary["bad_samples"] == ["dark/3.png"]
+
+
+def test_a_figure_that_a_method_adds_is_kept_shown_and_drawn(
+    pictures: Path, tmp_path: Path, here: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It opens one file, that of the method."""
+    forward, inspect = SimSiam.forward, SimSiam.inspect
+
+    def with_share(self: SimSiam, views: Any, labels: torch.Tensor) -> Output:
+        output = forward(self, views, labels)
+        share = (labels == 1).float().mean()  # labels reach the method
+        return output._replace(figures=output.figures | {"light_share": share})
+
+    drawn: list[str] = []
+
+    def savefig(self: Figure, *args: Any, **options: Any) -> None:
+        drawn.extend(panel.get_title() for panel in self.axes)
+        save(self, *args, **options)
+
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", savefig)
+    monkeypatch.setattr(SimSiam, "forward", with_share)
+    monkeypatch.setattr(SimSiam, "inspect", lambda *a: inspect(*a) | {"slow": torch.tensor(7)})
+    done = here(*tiny(pictures, "run", "train.log_every_s=0.001"))
+    assert done.returncode == 0, done.stderr
+    records = [r for r in read_learning(tmp_path / "run") if r["type"] == "train"]
+    assert all(0 <= r["light_share"] <= 1 for r in records)
+    # Slow ones come at the end of an epoch, of which there were two.
+    assert [r["slow"] for r in records if "slow" in r] == [7, 7]
+    summary = json.loads((tmp_path / "run" / "summary.json").read_text())
+    assert summary["slow"] == 7
+    assert summary["light_share"] == records[-1]["light_share"]
+    assert re.search(r"step 10/10 .* light_share [\d.]+ .* slow 7 ", done.stdout)
+    assert re.search(r"^done: .* light_share [\d.]+ .* slow 7 ", done.stdout, re.M)
+    titles = ["light_share", "slow", "effective rank of z (collapsed: 1)", "kNN, %"]
+    assert set(titles) <= set(drawn)
+
+
+def test_a_limit_is_a_fixed_choice_of_the_seed(pictures: Path) -> None:
+    overrides = [f"data.path={pictures / 'train'}", "augment.size=16", "train.batch_size=8"]
+    overrides += ["data.limit=17", "loader.engine=torchvision", "data.num_workers=0"]
+
+    def chosen(*more: str) -> list[int]:
+        job = build_job(resolve(read_config("cifar10-cpu", [*overrides, *more])).config)
+        with job.loader:
+            assert job.listing["count"] == 17
+            assert job.rate.steps_per_epoch == 2
+            return job.loader.indices.tolist()
+
+    first = chosen()
+    assert len(set(first)) == 17
+    assert first == sorted(first) != list(range(17))
+    assert chosen() == first
+    assert chosen("train.seed=1") != first
+    # A larger one holds the smaller: what was trained on stays.
+    assert set(first) <= set(choose_indices(40, limit=30, seed=0).tolist())

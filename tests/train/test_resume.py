@@ -211,6 +211,6 @@ def test_a_divergence_keeps_what_is_good_and_its_advice_works(data: Path, here: 
     assert "optim.base_lr=0.01" in advice
     done = here(*advice)
     assert done.returncode == 0, done.stderr
-    state = load_newest(run / "checkpoints")
+    state = load_newest(run / "checkpoints", tell=pytest.fail)
     assert state is not None
     assert all(torch.isfinite(t).all() for t in state["model"].values())

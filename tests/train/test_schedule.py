@@ -1,7 +1,8 @@
 import math
 
 import pytest
-from swiftsiam.model.simsiam import ModelConfig, SimSiam
+from swiftsiam.model.method import ModelConfig
+from swiftsiam.model.simsiam import SimSiam
 from swiftsiam.train.optim import (
     OptimConfig,
     build_learning_rate,

@@ -2,13 +2,16 @@
 
 import pytest
 import torch
-from swiftsiam.model.simsiam import ModelConfig, SimSiam
+from swiftsiam.model.method import ModelConfig
+from swiftsiam.model.simsiam import SimSiam
 from swiftsiam.train.optim import OptimConfig, build_optimizer, load_optimizer
 from swiftsiam.train.step import DivergedError, TrainStep
 
 CONFIG = ModelConfig(
     backbone="cifar_resnet18_w16", projector_layers=2, projector_hidden=16, projection_dim=16
 )
+
+LABELS = torch.full((4,), -1)
 
 
 def build(*, scaled: bool = False) -> tuple[SimSiam, torch.optim.SGD, TrainStep]:
@@ -47,10 +50,10 @@ def poisoned(seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 def test_a_loss_that_is_not_finite_never_reaches_the_weights(num_before: int, scaled: bool) -> None:
     model, optimizer, step = build(scaled=scaled)
     for seed in range(num_before):
-        step(*views(seed))
+        step(views(seed), LABELS)
     before = learnt(model, optimizer)
-    step(*poisoned(7))
-    step(*views(8))  # nor does what comes behind it: the running statistics hold the NaN
+    step(poisoned(7), LABELS)
+    step(views(8), LABELS)  # nor does what comes behind it: the running statistics hold the NaN
     assert all(map(torch.equal, learnt(model, optimizer), before))
     with pytest.raises(DivergedError) as caught:
         step.check()
@@ -62,11 +65,11 @@ def test_a_loss_that_is_not_finite_never_reaches_the_weights(num_before: int, sc
 
 def test_a_gradient_that_is_not_finite_never_reaches_the_weights() -> None:
     model, optimizer, step = build()
-    step(*views(0))
+    step(views(0), LABELS)
     before = learnt(model, optimizer)
     weight = model.predictor[3].weight
     hook = weight.register_hook(lambda gradient: gradient * float("inf"))
-    step(*views(1))
+    step(views(1), LABELS)
     hook.remove()
     assert all(map(torch.equal, learnt(model, optimizer), before))
     with pytest.raises(DivergedError):
@@ -82,20 +85,20 @@ def test_good_steps_are_those_of_plain_sgd(scaled: bool) -> None:
     sgd = torch.optim.SGD(parameters, lr=0.05, momentum=0.9, weight_decay=1e-4, foreach=False)
     losses = []
     for seed in range(4):
-        step(*views(seed))
-        loss, _, _ = plain(*views(seed))
+        step(views(seed), LABELS)
+        loss = plain(views(seed), LABELS).loss
         loss.backward()
         sgd.step()
         sgd.zero_grad()
         losses.append(loss.item())
     for one, other in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-    assert step.take_figures().loss == pytest.approx(sum(losses) / 4, abs=1e-5)
+    assert step.take_figures()["loss"] == pytest.approx(sum(losses) / 4, abs=1e-5)
 
 
 def test_a_skipped_first_step_leaves_no_garbage_in_the_momentum() -> None:
     model, optimizer, step = build()
-    step(*poisoned(0))
+    step(poisoned(0), LABELS)
     momentum = learnt(model, optimizer)[len(list(model.parameters())) :]
     assert momentum
     assert not any(tensor.any() for tensor in momentum)
@@ -103,7 +106,7 @@ def test_a_skipped_first_step_leaves_no_garbage_in_the_momentum() -> None:
 
 def test_a_loaded_optimizer_keeps_its_configured_rates_and_its_kind() -> None:
     model, optimizer, step = build()
-    step(*views(0))
+    step(views(0), LABELS)
     saved = optimizer.state_dict()
     other = build_optimizer(model, OptimConfig(weight_decay=0.5), lr=0.7)
     load_optimizer(other, saved)
@@ -113,11 +116,36 @@ def test_a_loaded_optimizer_keeps_its_configured_rates_and_its_kind() -> None:
     assert all(map(torch.equal, buffers, learnt(model, optimizer)[-len(buffers) :]))
 
 
-def test_figures_of_version_0_1_0_can_be_loaded() -> None:
+@pytest.mark.parametrize("with_good", [False, True])
+def test_figures_of_version_0_1_0_can_be_loaded(with_good: bool) -> None:
     _, _, step = build()
-    step(*views(0))
+    step(views(0), LABELS)
     state = step.state()
-    old = state | {"sums": state["sums"][:2].clone()}
+    numbers = [*state["sums"].values(), *([state["num_good"]] if with_good else [])]
+    old = {"sums": torch.stack(numbers), "count": 1, "scaler": {}}
     other = build()[2]
     other.load(old)
     assert other.take_figures() == step.take_figures()
+
+
+def test_figures_that_a_checkpoint_lacks_begin_anew() -> None:
+    _, _, step = build()
+    step(views(0), LABELS)
+    state = step.state()
+    del state["sums"]["z_std"]
+    other = build()[2]
+    other.load(state)
+    other(views(1), LABELS)
+    once = build()[2]
+    once(views(1), LABELS)
+    assert other.take_figures() == once.take_figures()
+
+
+def test_slow_figures_come_when_asked_for_alone() -> None:
+    _, _, step = build()
+    step(views(0), LABELS)
+    assert list(step.take_figures()) == ["loss", "z_std"]
+    step(views(0), LABELS)
+    figures = step.take_figures(inspected=True)
+    assert list(figures) == ["loss", "z_std", "effective_rank"]
+    assert 1 <= figures["effective_rank"] <= 4

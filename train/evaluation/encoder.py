@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...model.simsiam import ModelConfig, SimSiam
+from ...model.method import Method, ModelConfig, build_method
 from ...pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD
 from ...pipeline.errors import UserError
 from ...pipeline.loader import Loader
@@ -65,13 +65,13 @@ def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.aut
     return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
-def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> SimSiam:
+def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> Method:
     """The network of a checkpoint.
 
     Raises:
         UserError: the weights do not fit the configuration.
     """
-    model = SimSiam(config)
+    model = build_method(config)
     try:
         model.load_state_dict(state["model"])
     except (RuntimeError, KeyError) as error:

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ...model.simsiam import SimSiam
+from ...model.method import build_method
 from ...pipeline.arguments import Parser, output, real, user_path, whole
 from ...pipeline.files import write_atomically
 from ...pipeline.sources import open_source
@@ -95,7 +95,7 @@ def main(argv: list[str]) -> int:
         torch.manual_seed(config.train.seed)
         networks |= {
             "raw pixels": RawPixels(),
-            "random initialisation": SimSiam(config.model).backbone,
+            "random initialisation": build_method(config.model).backbone,
         }
     figures: dict[str, Any] = {"step": state["step"], "k": config.eval.k}
     try:

@@ -11,6 +11,7 @@ from swiftsiam.pipeline.loader import Loader, build_loader
 class UnreadableSource:
     """A listing without pictures."""
 
+    format = "folder"
     classes = ("a", "b")
     labels = np.arange(10, dtype=np.int64) % 2
     left_out = ()

@@ -1,0 +1,103 @@
+"""What a pre-training method is to the trainer: a loss, its figures, its parameters."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
+
+import torch
+from annotated_types import Ge, Le
+from pydantic import ConfigDict
+from torch import nn
+
+from . import METHODS
+from .backbones import BackboneName
+
+if TYPE_CHECKING:
+    MethodName = str
+else:
+    MethodName = Literal[tuple(METHODS)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """The section `model` of a configuration."""
+
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    method: MethodName = "simsiam"
+    """What is trained around the backbone."""
+    backbone: BackboneName = "resnet50"
+    """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""
+    projector_layers: Literal[2, 3] = 3
+    """3 for ImageNet, 2 for CIFAR-10."""
+    projector_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
+    """Hidden width; null: the backbone's own, as in the reference code (2048 for ResNet-50)."""
+    projection_dim: Annotated[int, Ge(1), Le(65_536)] = 2048
+    """Width of projection and prediction."""
+    predictor_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
+    """The predictor's bottleneck; null: a quarter of projection_dim."""
+
+
+class Output(NamedTuple):
+    """Of one step."""
+
+    loss: torch.Tensor
+    """Scalar, float32."""
+    figures: dict[str, torch.Tensor]
+    """Scalars, detached, cheap: means over the steps are logged under these names."""
+    projections: tuple[torch.Tensor, ...]
+    """(B, projection_dim) of each view, detached; for `Method.inspect`."""
+
+
+class Axis(NamedTuple):
+    """How a figure is drawn."""
+
+    title: str
+    low: float | None = None
+    high: float | None = None
+
+
+class Group(NamedTuple):
+    """Parameters that share a learning rate."""
+
+    parameters: list[nn.Parameter]
+    decays: bool
+    """Whether the rate follows the schedule; otherwise it stays, but for the warm-up."""
+
+
+class Method(nn.Module):
+    """A network and its loss. A figure that it adds is logged, drawn and shown by itself."""
+
+    axes: ClassVar[Mapping[str, Axis]] = {}
+    """Of figures (`loss` too) that should be drawn under more than their name."""
+
+    backbone: nn.Module
+    """What is kept: views (B, 3, H, W) → features (B, num_features)."""
+    num_features: int
+
+    def forward(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
+        """The loss of one batch.
+
+        Args:
+            views: each (B, 3, H, W), normalised, of the same pictures.
+            labels: (B,) int64 class numbers, -1 without a label; for methods or figures that use
+                them. Tensors instead of a `Batch`, so that compiled graphs see nothing else.
+        """
+        raise NotImplementedError
+
+    def inspect(self, output: Output) -> dict[str, torch.Tensor]:
+        """Figures that may be slow, or wait for the device: of the last batch of an epoch."""
+        return {}
+
+    def parameter_groups(self) -> list[Group]:
+        """All that is trained."""
+        return [Group([p for p in self.parameters() if p.requires_grad], decays=True)]
+
+    def after_step(self) -> None:
+        """Called behind each update, such as for a moving average; nothing here may wait."""
+
+
+def build_method(config: ModelConfig) -> Method:
+    """The method of this configuration, with fresh weights, on the CPU."""
+    return import_module(METHODS[config.method], __package__).build(config)

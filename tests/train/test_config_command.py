@@ -1,0 +1,53 @@
+"""`swiftsiam config`: all keys with their meaning, as a file that can be used."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+import yaml
+from swiftsiam.train.config import Config, list_recipes, read_config
+from swiftsiam.train.config_command import read_docstrings
+
+from .conftest import Cli
+
+
+def test_every_key_says_what_it_is() -> None:
+    for section in dataclasses.fields(Config):
+        keys = {key.name for key in dataclasses.fields(section.type)}  # type: ignore[arg-type]
+        meanings = read_docstrings(section.type)  # type: ignore[arg-type]
+        assert set(meanings) == keys
+        assert all(text.strip() for text in meanings.values())
+
+
+@pytest.mark.parametrize("name", [None, *list_recipes()])
+def test_what_is_printed_is_that_configuration(name: str | None, here: Cli, tmp_path: Path) -> None:
+    done = here("config", *([name] if name else []))
+    assert done.returncode == 0
+    (tmp_path / "mine.yaml").write_text(done.stdout)
+    expected = read_config(name) if name else Config()
+    assert read_config(str(tmp_path / "mine.yaml")) == expected
+    assert list(yaml.safe_load(done.stdout)) == [f.name for f in dataclasses.fields(Config)]
+
+
+def test_type_default_and_meaning_stand_above_each_key(here: Cli) -> None:
+    lines = here("config", "demo").stdout.splitlines()
+    place = lines.index("  epochs: 12")
+    assert lines[place - 2 : place] == [
+        "  # Passes over the training data.",
+        "  # int from 1; default: 100",
+    ]
+    assert "  # auto | torchvision | ffcv | dali | synthetic; default: auto" in lines
+    assert "  # float from 0.001 to 1000; default: 0.1" in lines
+    assert all(len(line) <= 100 for line in lines)
+
+
+def test_recipes_are_listed_with_their_first_line(here: Cli) -> None:
+    lines = here("config", "--list").stdout.splitlines()
+    assert [line.split()[0] for line in lines] == list_recipes()
+    assert all(line.endswith((".", "%")) for line in lines), lines
+
+
+def test_a_wrong_name_is_answered_with_the_nearest(here: Cli) -> None:
+    done = here("config", "cifar10-cpo")
+    assert done.returncode == 2
+    assert "no such recipe; did you mean cifar10-cpu?" in done.stderr
