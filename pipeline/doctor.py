@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
-from importlib import import_module
+from importlib import import_module, metadata
 
 from .arguments import Parser
 from .engines import ENGINES, Need
@@ -114,7 +114,11 @@ def _version(need: Need) -> str:
     if need.module.startswith("."):
         need.check("")
         return need.name
-    version = getattr(import_module(need.module), "__version__", "")
+    loaded = import_module(need.module)
+    try:  # what FFCV says of itself is years old
+        version = metadata.version(need.module)
+    except metadata.PackageNotFoundError:  # DALI's packages have other names
+        version = getattr(loaded, "__version__", "")
     return f"{need.name} {version}".strip()
 
 
