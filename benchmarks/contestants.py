@@ -40,7 +40,7 @@ class Contestant:
 def _engine(name: str) -> Callable[[Task], Iterator[int]]:
     def build(task: Task) -> Iterator[int]:
         from ..pipeline.augment.spec import AugmentConfig, build_train_specs
-        from ..pipeline.loader import build_loader
+        from ..pipeline.building import build_loader
         from ..pipeline.sources import open_source
 
         loader = build_loader(

@@ -34,10 +34,10 @@ from ..pipeline.augment.spec import (
     build_eval_spec,
     build_train_specs,
 )
+from ..pipeline.building import build_loader
 from ..pipeline.decode import decode_rgb
 from ..pipeline.engines import installed
 from ..pipeline.errors import UserError
-from ..pipeline.loader import build_loader
 from ..pipeline.sources import Source, open_source
 
 SEED = 0

@@ -8,7 +8,7 @@ _PUBLIC = {
     "Loader": "pipeline.loader",
     "UserError": "pipeline.errors",
     "build_eval_spec": "pipeline.augment.spec",
-    "build_loader": "pipeline.loader",
+    "build_loader": "pipeline.building",
     "build_train_specs": "pipeline.augment.spec",
     "open_source": "pipeline.sources",
 }

@@ -5,69 +5,17 @@ to the device. Engines only turn requests into pixels.
 """
 
 import sys
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from collections.abc import Iterator
 
 import numpy as np
 import torch
-from annotated_types import Ge, Le
-from pydantic import ConfigDict
 
-from .augment.spec import AugmentSpec
 from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
 from .decode import decode_rgb
-from .engines import ENGINES, build, choose
+from .engines import build
 from .errors import BadSampleError, UserError, one_line
-from .files import PathText
 from .order import BatchPlan
 from .sources import Source
-
-if TYPE_CHECKING:
-    EngineName = str
-else:
-    EngineName = Literal[("auto", *ENGINES)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """The section `data` of a configuration."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    path: PathText | None = None
-    """Training pictures: a folder of class folders, a flat folder, or a .beton file."""
-    val_path: PathText | None = None
-    """Labelled pictures for kNN during training; the same folder as `path`: a fifth of its pictures
-    ask and the others vote; null: no kNN."""
-    limit: Annotated[int, Ge(1), Le(2**40)] | None = None
-    """Train on so many pictures only, a fixed random choice of the seed; null: all."""
-    num_workers: Annotated[int, Ge(0), Le(1024)] | None = None
-    """Worker processes or threads of the training loader; null: by the machine."""
-    max_bad_samples: Annotated[int, Ge(0), Le(2**40)] = 0
-    """How many different samples may fail to decode (each replaced by its neighbour in the
-    listing) before the run ends; 0: the first one ends it."""
-    on_change: Literal["refuse", "continue"] = "refuse"
-    """When a run is resumed and the pictures are not those that it was begun with. continue: at the
-    same place in the schedule, epochs and learning rate as planned."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoaderConfig:
-    """The section `loader` of a configuration."""
-
-    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
-
-    engine: EngineName = "auto"
-    """What reads and decodes; auto: by data format, device and what is installed. synthetic: noise,
-    for measuring the step alone."""
-
-
-def choose_engine(config: LoaderConfig, *, formats: Iterable[str], device: str) -> tuple[str, str]:
-    """The engine to use and, in words, why; see `engines.choose`."""
-    if config.engine != "auto":
-        return config.engine, "asked for by loader.engine"
-    return choose(formats, device)
 
 
 class Loader:
@@ -235,89 +183,3 @@ class Loader:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def build_loader(
-    *,
-    source: Source,
-    specs: tuple[AugmentSpec, ...],
-    global_batch_size: int,
-    train: bool,
-    seed: int = 0,
-    engine: str = "auto",
-    dtype: torch.dtype = torch.float32,
-    device: torch.device | str = "cpu",
-    num_workers: int = 0,
-    max_bad_samples: int = 0,
-    indices: np.ndarray | None = None,
-    num_epochs: int | None = None,
-    rank: int = 0,
-    world_size: int = 1,
-    ops: Literal["kernel", "oracle"] = "kernel",
-) -> Loader:
-    """A loader over `source`, or over the samples `indices` of it.
-
-    Args:
-        source: of `sources.open_source`.
-        specs: one for each view.
-        global_batch_size: over all ranks.
-        train: shuffled, the last partial batch dropped, bad samples replaced; otherwise ordered,
-            complete, padded, bad samples left empty.
-        seed: of order and views.
-        engine: a name of `engines.ENGINES`; auto: the fastest that is installed.
-        dtype: of the views; float32 or bfloat16.
-        device: where the views go.
-        num_workers: 0: the engine works in this process.
-        max_bad_samples: see `DataConfig`.
-        indices: (N,) integers; None: all.
-        num_epochs: where the workers stop running ahead.
-        rank, world_size: this process among those that share the batches.
-        ops: `oracle`: the float64 reference instead of the kernel.
-
-    Raises:
-        UserError: a batch that no rank could fill, or shares that do not come out even.
-    """
-    chosen = np.arange(len(source)) if indices is None else np.asarray(indices, np.int64)
-    if global_batch_size % world_size:
-        raise UserError(
-            f"train.batch_size={global_batch_size}: must be a multiple of "
-            f"{world_size}, the number of processes"
-        )
-    if train and len(chosen) < 2:
-        raise UserError(
-            f"data.path: {len(chosen)} picture to train on, and a batch takes two or more; give "
-            "more pictures (data.limit may leave too few)"
-        )
-    if train and len(chosen) < global_batch_size:
-        raise UserError(
-            f"train.batch_size={global_batch_size}: larger than the data set of {len(chosen)} "
-            f"pictures; set train.batch_size={max(len(chosen) // 2, 2)} or less"
-        )
-    device = torch.device(device)
-    if engine == "auto":
-        engine, _ = choose({source.format}, device.type)
-    plan = BatchPlan(
-        indices=chosen,
-        global_batch_size=global_batch_size,
-        seed=seed,
-        train=train,
-        rank=rank,
-        world_size=world_size,
-    )
-    options = EngineOptions(
-        source=source,
-        specs=specs,
-        seed=seed,
-        batch_size=global_batch_size // world_size,
-        dtype=dtype,
-        device=device,
-        num_workers=num_workers,
-        max_bad_samples=max_bad_samples if train else None,
-        ops=ops,
-    )
-    return Loader(
-        plan=plan,
-        options=options,
-        engine_name=engine,
-        num_epochs=num_epochs,
-    )

@@ -1,6 +1,7 @@
 """The rooms and the directions between them."""
 
 import ast
+import graphlib
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,9 +13,21 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "pipeline": set(),
     "model": set(),
-    "train": {"pipeline", "model", "benchmarks"},
+    "train": {"pipeline", "model"},
     "benchmarks": {"pipeline", "model", "train"},
 }
+"""Which room imports which."""
+
+ALLOWED_IN_PIPELINE = {
+    "augment": set(),
+    "sources": set(),
+    "demo": set(),
+    "engines": {"augment", "sources"},
+}
+"""The same for its inner rooms."""
+
+TOP_OF_PIPELINE = {"loader", "building", "config", "doctor"}
+"""Its modules that stand on the inner rooms; all others are below them."""
 
 
 def imported_rooms(path: Path, room: str) -> Iterator[str]:
@@ -32,6 +45,33 @@ def imported_rooms(path: Path, room: str) -> Iterator[str]:
                     yield alias.name.split(".")[1]
 
 
+def list_modules() -> dict[str, Path]:
+    """Every module of the house under its dotted name."""
+    modules = {}
+    for room in ("cli", *ALLOWED):
+        for path in (ROOT / room).rglob("*.py"):
+            parts = path.relative_to(ROOT).with_suffix("").parts
+            modules[".".join(parts[:-1] if parts[-1] == "__init__" else parts)] = path
+    return modules
+
+
+MODULES = list_modules()
+
+
+def imported_modules(name: str, *, everywhere: bool) -> Iterator[str]:
+    """What a module imports of the house, relatively: at its top, or within its functions too."""
+    path = MODULES[name]
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree) if everywhere else tree.body:
+        if isinstance(node, ast.ImportFrom) and node.level:
+            package = path.relative_to(ROOT).parts[: -node.level]
+            base = ".".join((*package, *filter(None, [node.module])))
+            for alias in node.names:
+                full = f"{base}.{alias.name}"
+                if full in MODULES or base in MODULES:
+                    yield full if full in MODULES else base
+
+
 @pytest.mark.parametrize("room", ALLOWED)
 def test_rooms_import_one_way(room: str) -> None:
     files = list((ROOT / room).rglob("*.py"))
@@ -39,6 +79,28 @@ def test_rooms_import_one_way(room: str) -> None:
     for path in files:
         for other in imported_rooms(path, room):
             assert other in ALLOWED[room] | {room}, f"{path.relative_to(ROOT)} imports {other}"
+
+
+@pytest.mark.parametrize("room", ALLOWED_IN_PIPELINE)
+def test_rooms_of_the_pipeline_import_one_way(room: str) -> None:
+    files = [name for name in MODULES if name.startswith(f"pipeline.{room}.")]
+    assert files
+    others = {*ALLOWED_IN_PIPELINE, *TOP_OF_PIPELINE} - ALLOWED_IN_PIPELINE[room] - {room}
+    for name in files:
+        for imported in imported_modules(name, everywhere=True):
+            inner = imported.split(".")[1]
+            assert inner not in others, f"{name} imports {imported}"
+
+
+def test_every_inner_room_of_the_pipeline_has_its_place() -> None:
+    inner = {path.parent.name for path in (ROOT / "pipeline").glob("*/__init__.py")}
+    assert inner == set(ALLOWED_IN_PIPELINE)
+
+
+def test_imports_go_in_no_circle() -> None:
+    graph = {name: set(imported_modules(name, everywhere=False)) for name in MODULES}
+    assert sum(map(len, graph.values())) > 300
+    list(graphlib.TopologicalSorter(graph).static_order())  # raises CycleError and names them
 
 
 def run_python(code: str) -> str:

@@ -14,9 +14,9 @@ from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..model.method import ModelConfig
 from ..pipeline.augment.spec import AugmentConfig
+from ..pipeline.config import DataConfig, LoaderConfig
 from ..pipeline.errors import UserError
 from ..pipeline.files import PathText, absolute
-from ..pipeline.loader import DataConfig, LoaderConfig
 from .evaluation.knn import EvalConfig
 from .optim import OptimConfig
 

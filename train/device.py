@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import torch
 
+from ..pipeline.config import choose_engine
 from ..pipeline.errors import UserError
-from ..pipeline.loader import choose_engine
 from ..pipeline.machine import num_cores
 from ..pipeline.sources import recognise
 from .config import Config, replace

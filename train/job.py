@@ -8,8 +8,9 @@ import torch
 
 from ..model.method import Method, build_method
 from ..pipeline.augment.spec import build_train_specs
+from ..pipeline.building import build_loader
 from ..pipeline.errors import UserError
-from ..pipeline.loader import Loader, build_loader
+from ..pipeline.loader import Loader
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from .config import Config

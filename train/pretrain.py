@@ -1,6 +1,5 @@
 """Pre-train SimSiam: the main path, from a configuration to a run folder."""
 
-import argparse
 import contextlib
 import time
 from collections.abc import Iterator
@@ -8,26 +7,22 @@ from typing import Any
 
 import torch
 
-from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import MachineError, UserError
 from .checkpoint import list_checkpoints, save_checkpoint
-from .config import list_recipes, read_config
 from .curves import draw_curves
-from .device import resolve
 from .evaluation.encoder import RawPixels
 from .evaluation.monitor import evaluate_knn
-from .job import Job, build_job, open_val_data
-from .opening import OpenedRun, open_run
+from .job import Job, open_val_data
+from .opening import OpenedRun
 from .optim import set_learning_rate
-from .preflight import dry_run, tell_start
 from .report import MetricsFile, Report
-from .resume import load_progress, tell_divergence, tell_resume
+from .resume import load_progress, tell_divergence
 from .run import RunFolder
 from .signals import StoppedWaitingError, StopRequest
 from .step import DivergedError
 from .stopwatch import Stopwatch
-from .summary import build_summary, choose_shown
-from .terminal import Terminal, format_figures, format_seconds
+from .summary import build_summary
+from .terminal import format_seconds
 from .trackers import add_trackers
 
 EXIT_STOPPED = 75
@@ -200,39 +195,6 @@ def pretrain(
     return summary
 
 
-def parse_arguments(argv: list[str]) -> argparse.Namespace:
-    """The command line of `swiftsiam pretrain`."""
-    parser = Parser(
-        prog="swiftsiam pretrain",
-        description="Pre-train SimSiam on a folder of pictures.",
-        epilog="Example: swiftsiam pretrain --config cifar10-cpu data.path=cifar/train "
-        "data.val_path=cifar/test",
-    )
-    parser.add_argument(
-        "--config",
-        metavar="NAME|FILE",
-        help=f"a recipe ({', '.join(list_recipes())}) or a YAML file",
-    )
-    parser.add_argument(
-        "--resume",
-        metavar="RUN",
-        type=user_path,
-        help="continue this run folder; with --config, begin it where it does not exist yet",
-    )
-    parser.add_argument(
-        "--start-over",
-        action="store_true",
-        help="with --resume: begin again at step 0; what the run has is kept under other names",
-    )
-    parser.add_argument(
-        "--dry-run",
-        action="store_true",
-        help="a few steps: memory, duration and disk need; writes nothing",
-    )
-    parser.add_argument("overrides", nargs="*", metavar="section.key=value")
-    return parser.parse_intermixed_args(argv)
-
-
 def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
     """`pretrain`; what fails before its first step leaves no new run folder."""
     job, run, is_new, changes = opened
@@ -245,29 +207,3 @@ def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
     finally:
         report.close()
         run.close()
-
-
-def main(argv: list[str]) -> int:
-    """`swiftsiam pretrain`: 0 done, 75 stopped by a signal after saving."""
-    args = parse_arguments(argv)
-    terminal = Terminal()
-    report = Report(terminal)
-    if args.dry_run:
-        return _dry_run(args, report)
-    opened = open_run(args, report)
-    summary = finish_run(opened, report)
-    if summary is None:
-        terminal.note(f"stopped after saving; continue with: {tell_resume(opened.run.path)}")
-        return EXIT_STOPPED
-    terminal.note(f"done: {opened.run.path}  {format_figures(choose_shown(summary))}")
-    return 0
-
-
-def _dry_run(args: argparse.Namespace, report: Report) -> int:
-    if not args.config:
-        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
-    config, reasons = resolve(read_config(args.config, args.overrides))
-    job = build_job(config)
-    tell_start(job, reasons, report)
-    dry_run(job, report)
-    return 0

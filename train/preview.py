@@ -9,7 +9,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
-from ..pipeline.loader import LoaderConfig, build_loader, choose_engine
+from ..pipeline.building import build_loader
+from ..pipeline.config import LoaderConfig, choose_engine
 from ..pipeline.sources import open_source, recognise
 from .config import read_config
 

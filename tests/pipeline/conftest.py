@@ -13,9 +13,10 @@ import pytest
 import torch
 from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.contract import Batch
 from swiftsiam.pipeline.engines import ENGINES
-from swiftsiam.pipeline.loader import Loader, build_loader
+from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source, open_source
 
 PICTURE_ENGINES = [
@@ -43,6 +44,35 @@ def process_engine(engine: str) -> str:
     if ENGINES[engine].workers != "processes":
         pytest.skip(f"the {engine} engine has no worker processes")
     return engine
+
+
+class ListedSource:
+    """Files in memory; an exception in place of one is raised when it is read."""
+
+    classes = ()
+    format = "memory"
+
+    def __init__(self, *files: bytes | Exception) -> None:
+        self._files = files
+        self.labels = np.full(len(files), -1, np.int64)
+
+    def __len__(self) -> int:
+        return len(self._files)
+
+    def read(self, index: int) -> bytes:
+        data = self._files[index]
+        if isinstance(data, Exception):
+            raise data
+        return data
+
+    def key(self, index: int) -> str:
+        return f"file {index}"
+
+
+@pytest.fixture(scope="session")
+def listed() -> type[ListedSource]:
+    """(files…) → a source of them."""
+    return ListedSource
 
 
 @pytest.fixture

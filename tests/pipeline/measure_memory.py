@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.sources import open_source
 
 

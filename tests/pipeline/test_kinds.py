@@ -4,6 +4,7 @@ import base64
 import io
 import struct
 import zlib
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -11,10 +12,11 @@ import pytest
 import torch
 from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.errors import BadSampleError
-from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.sources import Source
 
 HEIGHT, WIDTH = 48, 64
 
@@ -263,38 +265,19 @@ def _kinds() -> dict[str, tuple[bytes, np.ndarray | str]]:
     }
 
 
-class _Listed:
-    """Files in memory."""
-
-    classes = ()
-
-    def __init__(self, *files: bytes) -> None:
-        self._files = files
-        self.labels = np.full(len(files), -1, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> bytes:
-        return self._files[index]
-
-    def key(self, index: int) -> str:
-        return f"file {index}"
-
-
-def _load(engine: str, *files: bytes) -> list[torch.Tensor | str]:
+def _load(engine: str, source: Source) -> list[torch.Tensor | str]:
     """For each file its view, or the reason why there is none.
 
     Batches of one: a file that DALI fails at takes those beside it out of its hands.
     """
     specs = (build_eval_spec(AugmentConfig(size=40)),)
     loader = build_loader(
-        source=_Listed(*files), specs=specs, global_batch_size=1, train=False, engine=engine
+        source=source, specs=specs, global_batch_size=1, train=False, engine=engine
     )
     with loader:
         views = torch.cat([batch.views[0] for batch in loader])
         bad = {index: sample.reason for index, sample in loader.bad_samples.items()}
-    return [bad.get(index, views[index]) for index in range(len(files))]
+    return [bad.get(index, views[index]) for index in range(len(source))]
 
 
 @pytest.fixture(
@@ -305,10 +288,12 @@ def _load(engine: str, *files: bytes) -> list[torch.Tensor | str]:
         if info.reads_pictures
     ],
 )
-def outcomes(request: pytest.FixtureRequest) -> dict[str, torch.Tensor | str]:
+def outcomes(
+    request: pytest.FixtureRequest, listed: Callable[..., Source]
+) -> dict[str, torch.Tensor | str]:
     """An engine's outcome for every kind."""
     files = (data for data, _ in _kinds().values())
-    return dict(zip(_kinds(), _load(request.param, *files), strict=True))
+    return dict(zip(_kinds(), _load(request.param, listed(*files)), strict=True))
 
 
 @pytest.mark.parametrize("kind", _kinds())
@@ -322,7 +307,9 @@ def test_decode_rgb(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", _kinds())
-def test_engine(kind: str, outcomes: dict[str, torch.Tensor | str]) -> None:
+def test_engine(
+    kind: str, outcomes: dict[str, torch.Tensor | str], listed: Callable[..., Source]
+) -> None:
     data, expected = _kinds()[kind]
     outcome = outcomes[kind]
     if isinstance(expected, str):
@@ -330,6 +317,6 @@ def test_engine(kind: str, outcomes: dict[str, torch.Tensor | str]) -> None:
             decode_rgb(data)
         assert outcome == str(raised.value)
     else:
-        (view,) = _load("torchvision", _save(expected, "PNG"))
+        (view,) = _load("torchvision", listed(_save(expected, "PNG")))
         assert isinstance(outcome, torch.Tensor), outcome
         assert torch.equal(outcome, view)

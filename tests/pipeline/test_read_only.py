@@ -17,7 +17,7 @@ import sys
 from swiftsiam.pipeline import compiling
 from swiftsiam.pipeline.augment.cpu import augment_view
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.philox import order_keys
 from swiftsiam.pipeline.sources import open_source
 

@@ -9,9 +9,10 @@ import numpy as np
 import torch
 
 from ...pipeline.augment.spec import build_eval_spec
+from ...pipeline.building import build_loader
 from ...pipeline.engines import ENGINES
 from ...pipeline.errors import BadSampleError, UserError
-from ...pipeline.loader import Loader, build_loader
+from ...pipeline.loader import Loader
 from ...pipeline.order import choose_indices
 from ...pipeline.sources import Source
 from ..config import Config

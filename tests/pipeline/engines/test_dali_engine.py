@@ -1,7 +1,6 @@
 """The DALI engine: the torchvision engine's batches, and the same outcome for every bad file."""
 
 import dataclasses
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,10 +20,11 @@ from swiftsiam.pipeline.augment.spec import (
     build_eval_spec,
     build_train_specs,
 )
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.contract import BadSample, EngineOptions, Request, Result
 from swiftsiam.pipeline.engines import torchvision_engine
 from swiftsiam.pipeline.errors import UserError
-from swiftsiam.pipeline.loader import Loader, build_loader
+from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source, open_source
 
 pytestmark = pytest.mark.engine("dali")
@@ -164,54 +164,6 @@ def test_oracle(class_folder: Path) -> None:
     assert_equal(by_dali(options, requests(4)), by_torchvision(options, requests(4)))
 
 
-def damage_tables(jpeg: bytes) -> bytes:
-    """A JPEG with sound headers at which DALI fails: with an impossible Huffman table."""
-    table = jpeg.index(b"\xff\xc4") + 5
-    return jpeg[:table] + b"\xff" * 16 + jpeg[table + 16 :]
-
-
-@pytest.fixture
-def odd_files(
-    draw_picture: Callable[..., np.ndarray], encode: Callable[..., bytes]
-) -> dict[str, bytes]:
-    """Name → bytes of every kind of file that is not a plain JPEG."""
-    pixels = draw_picture(3, 60, 70)
-    picture = Image.fromarray(pixels)
-    plain = encode(pixels)
-    frame = plain.index(b"\xff\xc0")
-    bomb = plain[: frame + 5] + b"\xff\xff\xff\xff" + plain[frame + 9 :]
-    no_pixels = plain[: frame + 5] + b"\0\0" + plain[frame + 7 :]
-    turned = Image.Exif()
-    turned[0x0112] = 6
-    files = {
-        "bomb.jpg": bomb,
-        "cmyk.jpg": encode(picture.convert("CMYK")),
-        "cut.jpg": plain[: len(plain) // 2],
-        "cut.png": encode(pixels, "PNG")[:900],
-        "empty.jpg": b"",
-        "exif.jpg": encode(picture, exif=turned),
-        "gray.jpg": encode(picture.convert("L")),
-        "header_alone.jpg": plain[:300] + b"\xff\xd9",
-        "jpeg.png": plain,
-        "junk.jpg": bytes(range(256)) * 4,
-        "long.jpg": encode(draw_picture(4, 10, 20000)),
-        "no_pixels.jpg": no_pixels,
-        "one.jpg": encode(pixels[:1, :1]),
-        "palette.png": encode(picture.convert("P"), "PNG"),
-        "progressive.jpg": encode(picture, progressive=True),
-        "really_png.jpg": encode(pixels, "PNG"),
-        "rgba.png": encode(picture.convert("RGBA"), "PNG"),
-        "sixteen.png": encode(Image.fromarray(pixels[..., 0].astype(np.uint16) * 257), "PNG"),
-        "tail.jpg": plain + bytes(5000),
-        "webp.webp": encode(pixels, "WEBP"),
-    }
-    files["tables.jpg"] = damage_tables(plain)
-    damaged = bytearray(plain)
-    damaged[-200:-100] = bytes(100)
-    files["zeros.jpg"] = bytes(damaged)
-    return files
-
-
 @pytest.fixture
 def odd_folder(tmp_path: Path, odd_files: dict[str, bytes], fill_folder: Callable) -> Path:
     """The odd files, each between two good ones."""
@@ -299,93 +251,39 @@ def test_damage_in_mid_epoch_moves_no_other_sample(
 
 
 def test_dali_failing_on_good_pictures_is_an_error(
-    class_folder: Path, monkeypatch: pytest.MonkeyPatch
+    listed: Callable[..., Source], odd_files: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Rather than a run that quietly decodes without it."""
     from swiftsiam.pipeline.engines import rows
 
-    undecodable = damage_tables(open_source(class_folder).read(0))
+    undecodable = odd_files["tables.jpg"]
     monkeypatch.setattr(rows, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
 
-    class JunkSource:
-        classes = ()
-        labels = np.zeros(99, np.int64)
-
-        def __len__(self) -> int:
-            return 99
-
-        def read(self, index: int) -> bytes:
-            return undecodable
-
-        def key(self, index: int) -> str:
-            return str(index)
-
     with pytest.raises(RuntimeError, match="DALI fails"):
-        by_dali(options_for(JunkSource()), requests(99))
+        by_dali(options_for(listed(*[undecodable] * 99)), requests(99))
 
 
-def test_an_error_in_a_thread_reaches_the_trainer(class_folder: Path) -> None:
+def test_an_error_in_a_thread_reaches_the_trainer(
+    listed: Callable[..., Source], class_folder: Path
+) -> None:
     source = open_source(class_folder)
 
-    class BrokenSource:
-        classes, labels = source.classes, source.labels
-
-        def __len__(self) -> int:
-            return len(source)
-
-        def read(self, index: int) -> bytes:
-            if index == 12:
-                raise ZeroDivisionError("a bug")
-            return source.read(index)
-
-        def key(self, index: int) -> str:
-            return source.key(index)
-
+    files = [source.read(index) for index in range(len(source))]
+    files[12] = ZeroDivisionError("a bug")
     with pytest.raises(ZeroDivisionError, match="a bug"):
-        by_dali(options_for(BrokenSource()), requests(len(source)))
-
-
-def dali_loader(folder: Path, **changes: object) -> Loader:
-    settings: dict = {"specs": TRAIN, "global_batch_size": 5, "train": True, "num_workers": 1}
-    return build_loader(source=open_source(folder), engine="dali", **(settings | changes))
-
-
-def engine_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == "dali-producer"]
-
-
-def test_early_breaks_leave_nothing_behind(class_folder: Path) -> None:
-    num_torch_threads = torch.get_num_threads()
-    for _ in range(4):
-        loader = dali_loader(class_folder)
-        next(iter(loader))
-        loader.close()
-        loader.close()
-        assert not engine_threads()
-    forgotten = dali_loader(class_folder)
-    batches = iter(forgotten)
-    next(batches)
-    threads = engine_threads()
-    assert threads
-    del batches, forgotten
-    for thread in threads:
-        thread.join()
-    assert torch.get_num_threads() == num_torch_threads
-
-
-def test_two_loaders_at_once(class_folder: Path) -> None:
-    train = dali_loader(class_folder, num_workers=2)
-    val = dali_loader(class_folder, specs=EVAL, train=False, num_workers=0)
-    with train, val:
-        for batch in train:
-            assert len(batch.index) == 5
-            seen = torch.cat([each.index for each in val])
-            assert seen.tolist() == list(range(len(open_source(class_folder))))
+        by_dali(options_for(listed(*files)), requests(len(source)))
 
 
 def test_batches_are_the_callers_own(class_folder: Path) -> None:
     """And the last one of an evaluation is partial."""
-    with dali_loader(class_folder, specs=EVAL, train=False) as loader:
+    with build_loader(
+        source=open_source(class_folder),
+        engine="dali",
+        specs=EVAL,
+        global_batch_size=5,
+        train=False,
+        num_workers=1,
+    ) as loader:
         assert len(loader) == 5
         kept = list(loader)
     assert [len(batch.index) for batch in kept] == [5, 5, 5, 5, 3]

@@ -4,8 +4,7 @@ What holds for every engine is tested in `test_loader*.py`.
 """
 
 import io
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,10 @@ from PIL import Image
 from swiftsiam.pipeline.augment.cpu import ViewKernel, as_pixels
 from swiftsiam.pipeline.augment.sampler import PARAMS, draw_view, pack_spec
 from swiftsiam.pipeline.augment.spec import AugmentConfig, AugmentSpec, build_train_specs
-from swiftsiam.pipeline.contract import EngineOptions, Request, Result
+from swiftsiam.pipeline.building import build_loader
+from swiftsiam.pipeline.contract import Result
 from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.errors import UserError
-from swiftsiam.pipeline.loader import build_loader
 from swiftsiam.pipeline.sources import Source, open_source
 from swiftsiam.pipeline.sources.beton_format import ALLOCATION, HEADER
 
@@ -30,35 +29,6 @@ UNIT = 1 / (255 * 0.226)
 """One of 255, normalised."""
 
 Stream = Callable[..., list[Result]]
-
-
-@pytest.fixture
-def stream() -> Iterator[Stream]:
-    """(source, requested indices…, **options) → the results of one engine, closed at the end."""
-    from swiftsiam.pipeline.engines.ffcv import engine as ffcv_engine
-
-    engines = []
-
-    def stream(
-        source: Source, *batches: list[int], epoch: int = 0, **options: object
-    ) -> list[Result]:
-        defaults = {
-            "source": source,
-            "specs": SPECS,
-            "seed": 3,
-            "batch_size": max(map(len, batches)),
-            "dtype": torch.float32,
-            "device": torch.device("cpu"),
-            "num_workers": 0,
-            "max_bad_samples": None,
-        }
-        engines.append(ffcv_engine.build(EngineOptions(**(defaults | options))))
-        requests = [Request(epoch, np.array(indices, np.int64)) for indices in batches]
-        return list(engines[-1].stream(iter(requests)))
-
-    yield stream
-    for engine in engines:
-        engine.close()
 
 
 def make_views(
@@ -158,25 +128,6 @@ def test_oracle(betons: dict[str, Path], stream: Stream) -> None:
     assert not oracle.views[0][1].any()
 
 
-class Listed:
-    """Files in memory."""
-
-    classes = ()
-
-    def __init__(self, *files: bytes) -> None:
-        self._files = files
-        self.labels = np.full(len(files), -1, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> bytes:
-        return self._files[index]
-
-    def key(self, index: int) -> str:
-        return f"file {index}"
-
-
 def encode_cmyk(pixels: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(pixels).convert("CMYK").save(buffer, "JPEG")
@@ -184,12 +135,15 @@ def encode_cmyk(pixels: np.ndarray) -> bytes:
 
 
 def test_every_kind_of_file_as_decode_rgb_has_it(
-    stream: Stream, encode: Callable[..., bytes], draw_picture: Callable[..., np.ndarray]
+    listed: Callable[..., Source],
+    stream: Stream,
+    encode: Callable[..., bytes],
+    draw_picture: Callable[..., np.ndarray],
 ) -> None:
     picture = draw_picture(0, 60, 80)
     gray = Image.fromarray(picture).convert("L")
     jpeg = encode(picture, quality=95)
-    source = Listed(
+    source = listed(
         encode(gray),
         encode(picture, progressive=True),
         encode(picture, subsampling="4:4:4"),
@@ -219,6 +173,7 @@ def test_every_kind_of_file_as_decode_rgb_has_it(
 
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_what_cannot_be_decoded_is_named(
+    listed: Callable[..., Source],
     stream: Stream,
     encode: Callable[..., bytes],
     draw_picture: Callable[..., np.ndarray],
@@ -228,7 +183,7 @@ def test_what_cannot_be_decoded_is_named(
     bomb = bytearray(good)
     start = good.index(b"\xff\xc0")
     bomb[start + 5 : start + 9] = b"\xff\xff\xff\xff"
-    source = Listed(good, good[: len(good) // 2], b"", b"junk", bytes(bomb), good)
+    source = listed(good, good[: len(good) // 2], b"", b"junk", bytes(bomb), good)
     everything = list(range(6))
     (left_out,) = stream(source, everything, num_workers=num_workers)
     assert left_out.index.tolist() == [0, -1, -1, -1, -1, 5]
@@ -257,6 +212,7 @@ def test_a_truncated_jpeg_in_a_beton_is_named(
 
 
 def test_large_pictures_make_the_workspace_grow(
+    listed: Callable[..., Source],
     stream: Stream,
     encode: Callable[..., bytes],
     draw_picture: Callable[..., np.ndarray],
@@ -265,7 +221,7 @@ def test_large_pictures_make_the_workspace_grow(
     from swiftsiam.pipeline.engines.ffcv import loop
 
     pictures = {index: draw_picture(index, 900 - index, 1300 + index) for index in range(3)}
-    source = Listed(*(encode(picture) for picture in pictures.values()))
+    source = listed(*(encode(picture) for picture in pictures.values()))
     expected = make_views(decode_all(source))
     (result,) = stream(source, [0, 1, 2])
     assert all(
@@ -277,69 +233,6 @@ def test_large_pictures_make_the_workspace_grow(
     assert all(map(torch.equal, result.views, expected))
 
 
-def our_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if "swiftsiam-ffcv" in thread.name]
-
-
-class Broken(Listed):
-    def read(self, index: int) -> bytes:
-        raise ZeroDivisionError("a bug in a source")
-
-
-@pytest.mark.parametrize("num_workers", [0, 1, 3])
-def test_an_exception_in_a_thread_reaches_the_caller(stream: Stream, num_workers: int) -> None:
-    with pytest.raises(ZeroDivisionError, match="a bug in a source"):
-        stream(Broken(b"", b""), [0, 1], [1, 0], num_workers=num_workers)
-
-
-def test_an_exception_of_the_requests_reaches_the_caller(betons: dict[str, Path]) -> None:
-    from swiftsiam.pipeline.engines.ffcv import engine as ffcv_engine
-
-    def requests() -> Iterator[Request]:
-        yield Request(0, np.array([1, 2]))
-        raise ZeroDivisionError("a bug in the order")
-
-    options = EngineOptions(
-        source=open_source(betons["raw"]),
-        specs=SPECS,
-        seed=0,
-        batch_size=2,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        num_workers=2,
-        max_bad_samples=None,
-    )
-    engine = ffcv_engine.build(options)
-    with pytest.raises(ZeroDivisionError, match="a bug in the order"):
-        list(engine.stream(requests()))
-    engine.close()
-
-
-def test_no_thread_outlives_its_loader(betons: dict[str, Path]) -> None:
-    loader = build_loader(
-        source=open_source(betons["raw"]),
-        specs=SPECS,
-        global_batch_size=4,
-        train=True,
-        engine="ffcv",
-        num_workers=3,
-    )
-    for _ in loader:
-        threads = our_threads()
-        assert len(threads) == 3
-        break
-    # A thread that nobody has told to stop would be waited for until the test's end.
-    for thread in threads:
-        thread.join()
-    batches = iter(loader)
-    next(batches)
-    threads = our_threads()
-    assert len(threads) == 3
-    del batches, loader  # never closed
-    for thread in threads:
-        thread.join()
-
-
 def test_batches_are_the_callers_own(betons: dict[str, Path], stream: Stream) -> None:
     source = open_source(betons["raw"])
     batches = [[number % 12, (number + 5) % 12] for number in range(30)]
@@ -347,20 +240,6 @@ def test_batches_are_the_callers_own(betons: dict[str, Path], stream: Stream) ->
     for result, indices in zip(kept, batches, strict=True):
         (again,) = stream(source, indices)
         assert all(map(torch.equal, result.views, again.views))
-
-
-def test_memory_comes_back_only_when_nobody_sees_it() -> None:
-    from swiftsiam.pipeline.engines.ffcv.memory import BatchMemory
-
-    memory = BatchMemory(num_kept=1, is_pinned=False)
-    first = memory.empty(2, 8, torch.bfloat16)
-    address, alias = first.data_ptr(), first[1]
-    del first
-    other = memory.empty(2, 8, torch.bfloat16)
-    assert other.data_ptr() != address
-    del alias
-    assert memory.empty(2, 8, torch.bfloat16).data_ptr() == address
-    memory.close()
 
 
 def test_a_beton_written_anew_is_refused(
@@ -373,16 +252,6 @@ def test_a_beton_written_anew_is_refused(
     path.write_bytes(betons["mixed"].read_bytes())
     with pytest.raises(UserError, match="has changed since it was opened"):
         stream(source, [0])
-
-
-def test_threads_of_torch_and_numba_stay_as_they_were(
-    betons: dict[str, Path], stream: Stream
-) -> None:
-    import numba
-
-    before = torch.get_num_threads(), numba.get_num_threads()
-    stream(open_source(betons["raw"]), [0], num_workers=1)
-    assert (torch.get_num_threads(), numba.get_num_threads()) == before
 
 
 def test_a_missing_library_is_named_with_its_remedy(monkeypatch: pytest.MonkeyPatch) -> None:

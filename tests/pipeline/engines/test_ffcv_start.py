@@ -13,7 +13,7 @@ import sys
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.engines.ffcv.loop import make_rows
 from swiftsiam.pipeline.augment.cpu import augment_view
-from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.sources import open_source
 loader = build_loader(
     source=open_source(sys.argv[1]), specs=build_train_specs(AugmentConfig(size=16)),

@@ -112,7 +112,7 @@ _MOUNTED = """
 import os, sys
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.engines import parcels
-from swiftsiam.pipeline.loader import build_loader
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.sources import open_source
 if __name__ == "__main__":
     loader = build_loader(

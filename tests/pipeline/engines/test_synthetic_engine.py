@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
+from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.errors import BadSampleError
-from swiftsiam.pipeline.loader import Loader, build_loader
+from swiftsiam.pipeline.loader import Loader
 
 
 class UnreadableSource:
