@@ -64,12 +64,13 @@ def decode_rgb(data: bytes, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         raise BadSampleError("the file is empty")
     if data[:2] == SOI:
         frame = read_frame(data)
-        _check_pixels(frame.height, frame.width, max_pixels=max_pixels)
+        check_pixels(frame.height, frame.width, max_pixels=max_pixels)
         return decode_jpeg(data, frame)
-    return decode_with_pillow(data, check_size=partial(_check_pixels, max_pixels=max_pixels))
+    return decode_with_pillow(data, check_size=partial(check_pixels, max_pixels=max_pixels))
 
 
-def _check_pixels(height: int, width: int, *, max_pixels: int) -> None:
+def check_pixels(height: int, width: int, *, max_pixels: int = MAX_PIXELS) -> None:
+    """Raises BadSampleError where a picture of this size is not to be decoded."""
     if height * width > max_pixels:
         raise BadSampleError(f"{width}x{height} is over the limit of {max_pixels} pixels")
     if max(height, width) > MAX_SIDE:

@@ -66,7 +66,7 @@ def write_atomically(path: Path, data: bytes) -> None:
         with open(temporary, "wb") as file:
             file.write(data)
             file.flush()
-            _sync(file.fileno())
+            sync(file.fileno())
         _rename_over(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):  # the error that is under way says more
@@ -75,7 +75,7 @@ def write_atomically(path: Path, data: bytes) -> None:
     sync_folder(path.parent)
 
 
-def _sync(handle: int) -> None:
+def sync(handle: int) -> None:
     """fsync, where the file system can."""
     try:
         os.fsync(handle)
@@ -111,7 +111,7 @@ def sync_folder(folder: Path) -> None:
     except PermissionError:  # a folder that may be written to and not be listed
         return
     try:
-        _sync(handle)
+        sync(handle)
     finally:
         os.close(handle)
 

@@ -39,6 +39,8 @@ class Frame(NamedTuple):
     """All in front of it, without what does not bear on the pixels: EXIF, profiles, comments."""
     position: int
     """Where it begins."""
+    marker: int
+    """Its kind: 0xC0 baseline, 0xC2 progressive, …"""
 
 
 def read_frame(data: bytes) -> Frame:
@@ -61,9 +63,9 @@ def read_frame(data: bytes) -> Frame:
         elif marker in _START_OF_FRAME:
             height = int.from_bytes(data[position + 5 : position + 7], "big")
             width = int.from_bytes(data[position + 7 : position + 9], "big")
-            return Frame(
-                height, width, data[position + 9], data[position + 4], b"".join(kept), position
-            )
+            components, precision = data[position + 9], data[position + 4]
+            headers = b"".join(kept)
+            return Frame(height, width, components, precision, headers, position, marker)
         else:
             end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
             if marker not in _IGNORED:

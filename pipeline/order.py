@@ -7,7 +7,9 @@ import numpy as np
 
 from .philox import order_keys
 
-_CHOICE_EPOCH = np.uint64(2**32 - 1)  # no epoch of training has this order
+# No epoch of training has these orders.
+_CHOICE_EPOCH = np.uint64(2**32 - 1)
+_SHUFFLE_EPOCH = np.uint64(2**32 - 2)
 
 
 def choose_indices(count: int, *, limit: int | None, seed: int) -> np.ndarray:
@@ -16,6 +18,14 @@ def choose_indices(count: int, *, limit: int | None, seed: int) -> np.ndarray:
         return np.arange(count)
     keys = order_keys(np.uint64(seed), _CHOICE_EPOCH, count)
     return np.sort(np.argsort(keys, kind="stable")[:limit])
+
+
+def shuffled(indices: np.ndarray, *, seed: int) -> np.ndarray:
+    """(N,) int64: sorted positions in a fixed random order, each before or behind each other one
+    whatever the others are.
+    """
+    keys = order_keys(np.uint64(seed), _SHUFFLE_EPOCH, int(indices.max(initial=-1)) + 1)[indices]
+    return indices[np.argsort(keys, kind="stable")]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ ALLOWED_IN_PIPELINE = {
     "augment": set(),
     "sources": set(),
     "demo": set(),
+    "convert": {"sources"},
     "engines": {"augment", "sources"},
 }
 """The same for its inner rooms."""

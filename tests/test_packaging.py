@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 ROOMS = {"cli": "", "pipeline": "pipeline/", "model": "model/", "train": "train/"}
 ROOMS |= {"benchmarks": "benchmarks/"}

@@ -6,13 +6,10 @@ there, and each appears there whole or not at all.
 
 import io
 import json
-import multiprocessing
 import os
 import shutil
-import threading
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +19,7 @@ from ..arguments import Parser, user_path, whole
 from ..errors import UserError
 from ..files import HeldElsewhereError, Lock, absolute
 from ..machine import num_cores
+from ..pool import run_tasks
 from .motifs import CLASSES, draw_picture
 
 DEFAULT_NUM_IMAGES = 4000
@@ -156,28 +154,8 @@ def _draw_all(directory: Path, indices: list[int], *, seed: int, num_workers: in
         folder.mkdir(parents=True, exist_ok=True)
     chunks = [indices[start : start + _CHUNK] for start in range(0, len(indices), _CHUNK)]
     draw = partial(_draw_chunk, directory, seed)
-    if num_workers <= 1:
-        for chunk in chunks:
-            draw(chunk)
-        return
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(
-        min(num_workers, len(chunks)), mp_context=context, initializer=_end_with_parent
-    ) as pool:
-        for _ in pool.map(draw, chunks):  # taken one by one, so that a worker's error comes out
-            pass
-
-
-def _end_with_parent() -> None:
-    """A worker whose parent was killed would otherwise wait for its next task for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
+    for _ in run_tasks(draw, chunks, num_workers=min(num_workers, len(chunks))):
+        pass
 
 
 def _draw_chunk(directory: Path, seed: int, indices: list[int]) -> None:

@@ -2,14 +2,24 @@
 
 import hashlib
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import numpy as np
 
 from ..errors import UserError
 
-Format = Literal["folder", "beton"]
+Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio"]
 """What a data set is kept as."""
+
+
+class Peek(NamedTuple):
+    """What tells the kind of a file without reading it whole."""
+
+    size: int
+    """Bytes of all."""
+    head: bytes
+    tail: bytes
+    """The last two bytes."""
 
 
 class Source(Protocol):
@@ -56,6 +66,10 @@ class Source(Protocol):
         """The encoded picture. Raises BadSampleError where it cannot be read."""
         ...
 
+    def peek(self, index: int, count: int) -> Peek:
+        """Size, the first `count` bytes and the end of `read`. Raises as it does."""
+        ...
+
     def key(self, index: int) -> str:
         """The sample's name, for messages and manifests."""
         ...
@@ -86,7 +100,8 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     """Open a data set, recognised by looking at it.
 
     Args:
-        path: a folder of class folders, a flat folder of pictures, or a `.beton` file.
+        path: a folder of class folders, a flat folder of pictures, a `.beton` file, or a folder of
+            shards with its manifest.
         field: the configuration's field, named in errors.
 
     Raises:
@@ -97,6 +112,10 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         from .beton import BetonSource
 
         return BetonSource(found, field=field)
+    if data_format != "folder":
+        from .shards import ShardSource
+
+        return ShardSource(found, field=field)
     from .folder import scan_folder
 
     return scan_folder(found, field=field)
@@ -107,7 +126,15 @@ def _look(path: str | Path, field: str) -> tuple[Path, Format]:
 
     found, is_folder = find(path, field=field)
     if is_folder:
-        return found, "folder"
+        return found, _look_into(found)
     if found.suffix == ".beton":
         return found, "beton"
     raise UserError(f"{field}={shown(found)}: {why_not_beton(found)}")
+
+
+def _look_into(folder: Path) -> Format:
+    """The format of a folder: its manifest says it, or else it is pictures."""
+    from .manifest import paths_of, read_format
+
+    head, _ = paths_of(folder)
+    return read_format(head) if head.is_file() else "folder"

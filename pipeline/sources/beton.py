@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from . import Format, digest_of
+from . import Format, Peek, digest_of
 from .beton_format import RAW, read_tables
 
 _MAX_CLASSES = 1_000_000
@@ -95,6 +95,11 @@ class BetonSource:
         """The file's name and the record's number in it."""
         return f"{Path(self.path).name}:{self.order[index]}"
 
+    def peek(self, index: int, count: int) -> Peek:
+        """See `Source`."""
+        data = self.read(index)
+        return Peek(len(data), data[:count], data[-2:])
+
     def read(self, index: int) -> bytes:
         """The JPEG as it is stored, or raw pixels as a PPM file."""
         image = self.images[index]
@@ -120,14 +125,16 @@ def _open_again(path: str, field: str, stamp: tuple[int, int]) -> BetonSource:
 
 
 def _listing_order(numbers: dict[str, np.ndarray], count: int) -> np.ndarray:
-    """Where the records of the sorted listing are, by the field `index` if it is a permutation."""
-    ordinal = np.arange(count)
+    """Where the records of the sorted listing are, by the field `index` if no two have the same.
+
+    There may be gaps: pictures that were left out when it was written.
+    """
     index = numbers.get("index")
-    if index is None or not np.array_equal(np.sort(index), ordinal):
-        return ordinal
-    order = np.empty(count, np.int64)
-    order[index] = ordinal
-    return order
+    if index is None:
+        return np.arange(count)
+    order = np.argsort(index, kind="stable")
+    is_listing = index[order[0]] >= 0 and (np.diff(index[order]) > 0).all()
+    return order if is_listing else np.arange(count)
 
 
 def _find_labels(numbers: dict[str, np.ndarray], count: int) -> np.ndarray:

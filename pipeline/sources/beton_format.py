@@ -27,12 +27,12 @@ HEADER = np.dtype(
 FIELD = np.dtype([("type_id", "u1"), ("name", "S16"), ("arguments", "u1", (1024,))])
 ALLOCATION = np.dtype([("sample_id", "<u8"), ("ptr", "<u8"), ("size", "<u8")])
 
-_FLOAT, _INT, _RGB_IMAGE, _BYTES, _NDARRAY, _JSON, _TENSOR = range(7)
+_FLOAT, INT_FIELD, RGB_IMAGE_FIELD, _BYTES, _NDARRAY, _JSON, _TENSOR = range(7)
 _POINTER = np.dtype([("ptr", "<u8"), ("size", "<u8")])
-_METADATA = {
+METADATA = {
     _FLOAT: np.dtype("<f8"),
-    _INT: np.dtype("<i8"),
-    _RGB_IMAGE: np.dtype(
+    INT_FIELD: np.dtype("<i8"),
+    RGB_IMAGE_FIELD: np.dtype(
         [("mode", "u1"), ("width", "<u2"), ("height", "<u2"), ("data_ptr", "<u8")]
     ),
     _BYTES: _POINTER,
@@ -97,7 +97,7 @@ def _read_tables(data: np.ndarray) -> Tables:
     dtype = _metadata_dtype(names, types)
     start = HEADER.itemsize + fields.nbytes
     metadata = _view(data, dtype, start=start, count=num_samples, what="metadata")
-    images = [name for name, number in zip(names, types, strict=True) if number == _RGB_IMAGE]
+    images = [name for name, number in zip(names, types, strict=True) if number == RGB_IMAGE_FIELD]
     if len(images) != 1:
         raise _Damaged(f"{len(images)} image fields among {names}, not one")
     end = int(header["alloc_table_ptr"])
@@ -105,7 +105,7 @@ def _read_tables(data: np.ndarray) -> Tables:
     numbers = {
         name: np.ascontiguousarray(metadata[name])
         for name, number in zip(names, types, strict=True)
-        if number == _INT
+        if number == INT_FIELD
     }
     return Tables(images[0], metadata[images[0]], sizes, numbers)
 
@@ -132,9 +132,9 @@ def _names(encoded: np.ndarray) -> list[str]:
 def _metadata_dtype(names: list[str], types: list[int]) -> np.dtype:
     """A sample's metadata, laid out as FFCV does."""
     for name, number in zip(names, types, strict=True):
-        if number not in _METADATA:
+        if number not in METADATA:
             raise _Damaged(f"field {name!r} has the type {number}, which FFCV {VERSION} has not")
-    return np.dtype([(n, _METADATA[t]) for n, t in zip(names, types, strict=True)], align=True)
+    return np.dtype([(n, METADATA[t]) for n, t in zip(names, types, strict=True)], align=True)
 
 
 def _sizes(data: np.ndarray, images: np.ndarray, *, first: int, end: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import BadSampleError, UserError
-from . import Format, digest_of
+from . import Format, Peek, digest_of
 from .kinds import EXTENSIONS
 from .paths import shown
 from .scan import Scan
@@ -57,6 +57,20 @@ class FolderSource:
         except OSError as error:
             raise BadSampleError(f"cannot be read ({error.strerror})") from error
         return status.st_dev, status.st_ino, 0
+
+    def peek(self, index: int, count: int) -> Peek:
+        """See `Source`."""
+        try:
+            file = os.open(f"{self.root}/{self.key(index)}", os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                size = os.fstat(file).st_size
+                head = os.pread(file, count, 0)
+                tail = head[-2:] if size <= count else os.pread(file, 2, size - 2)
+            finally:
+                os.close(file)
+        except OSError as error:
+            raise BadSampleError(f"cannot be read ({error.strerror})") from error
+        return Peek(size, head, tail)
 
     def read(self, index: int) -> bytes:
         """The file's bytes."""

@@ -12,6 +12,8 @@ from swiftsiam.benchmarks.loader import serve
 from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.errors import UserError
 
+pytestmark = pytest.mark.slow
+
 COMMAND = [sys.executable, "-m", "swiftsiam", "bench", "loader"]
 FEW = ["--rounds=2", "--images=16", "--engines=torchvision,decode-only"]
 SMALL = ["--size=16", "--batch-size=4", "--workers=1"]
@@ -38,7 +40,8 @@ def test_a_record_holds_what_a_figure_needs(class_folder: Path, tmp_path: Path) 
         assert (record["batch_size"], record["num_workers"], record["size"]) == (4, 1, 16)
         for name in ("images_per_s", "core_ms_per_image", "memory_mb"):
             assert record[name]["n"] == 2
-            assert record[name]["median"] > 0
+            assert record[name]["median"] >= 0  # the system counts a core's time in 10 ms
+        assert record["images_per_s"]["median"] > 0
         assert record["work"] == CONTESTANTS[record["engine"]].work
         assert record["machine"]["cores"] >= 1
         assert record["machine"]["versions"]["torch"]

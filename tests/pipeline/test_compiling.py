@@ -18,6 +18,8 @@ from swiftsiam.pipeline.augment import sampler
 from swiftsiam.pipeline.augment.cpu import augment_view, colour, resize, tiles, vectors
 from swiftsiam.pipeline.engines.ffcv import loop
 
+pytestmark = pytest.mark.slow
+
 SOURCES = {
     "__init__.py": "",
     "constants.py": "LIMIT = 3\nSHIFTS = (1, 2)\n",

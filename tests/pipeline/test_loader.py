@@ -31,7 +31,7 @@ def _rows_equal(a: dict, b: dict) -> bool:
     )
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["fp32", "bf16"])
 def test_batches(
     make_loader: MakeLoader, source: Source, dtype: torch.dtype, num_workers: int
@@ -78,7 +78,7 @@ def test_len_is_what_is_yielded_on_every_rank(
             assert {len(batch.index) for batch in batches} == {batch_size // world_size}
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 def test_tensors_are_the_callers_own(make_loader: MakeLoader, num_workers: int) -> None:
     """A loader that hands out slots of a ring overwrites those kept here."""
     loader = make_loader(global_batch_size=2, num_workers=num_workers)

@@ -33,7 +33,7 @@ NEXT = {3: 5, 4: 5, 11: 0}
 """What takes a bad sample's place: the next good one in the listing, the first after the last."""
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 def test_replaced_and_counted_within_the_budget(
     make_loader: MakeLoader,
     damaged: Source,
@@ -61,7 +61,7 @@ def test_replaced_and_counted_within_the_budget(
         assert printed.count(f"bad sample {name}: ") == 1
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 def test_the_first_one_over_the_budget_ends_the_run(
     make_loader: MakeLoader, damaged: Source, num_workers: int
 ) -> None:
@@ -85,7 +85,7 @@ def test_a_budget_of_two_does_for_two_but_not_for_three(
         list(make_loader(source=damaged, max_bad_samples=2))
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 def test_evaluation_leaves_the_row_empty(
     make_loader: MakeLoader, damaged: Source, num_workers: int, rows_of: RowsOf
 ) -> None:

@@ -14,7 +14,7 @@ MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
 
 
-@pytest.mark.parametrize("num_workers", [0, 1])
+@pytest.mark.parametrize("num_workers", WITHOUT_AND_WITH_WORKERS)
 def test_evaluation_is_complete_and_in_order(
     make_loader: MakeLoader, source: Source, num_workers: int
 ) -> None:

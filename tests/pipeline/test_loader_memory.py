@@ -12,6 +12,8 @@ import pytest
 from PIL import Image
 from scipy.stats import theilslopes
 
+pytestmark = pytest.mark.slow
+
 # glibc keeps holes between blocks of many sizes, and the process grows until they are of a use: by
 # 15 MB (torchvision, two workers) to 40 MB (dali) over the first thousand pictures of this test,
 # then no more. So settled, each picture's block goes back to the system, and only what is kept by

@@ -7,6 +7,8 @@ import torch
 from swiftsiam.pipeline.contract import Batch
 from swiftsiam.pipeline.loader import Loader
 
+pytestmark = pytest.mark.slow
+
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
 

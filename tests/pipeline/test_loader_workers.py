@@ -13,6 +13,8 @@ import pytest
 import torch
 from swiftsiam.pipeline.loader import Loader
 
+pytestmark = pytest.mark.slow
+
 MakeLoader = Callable[..., Loader]
 Workers = Callable[[], list[psutil.Process]]
 

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from swiftsiam.pipeline import compiling
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 USER = 12345  # that no system knows by name
 

@@ -13,6 +13,8 @@ from swiftsiam.pipeline.engines import ENGINES
 
 from .conftest import TIMEOUT_S, Cli, refused, start, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -22,6 +22,8 @@ from swiftsiam.train.signals import StopRequest
 
 from .conftest import TIMEOUT_S, Cli, assert_same_run, refused, start, tiny
 
+pytestmark = pytest.mark.slow
+
 
 def small(pictures: Path, run: str, *overrides: str) -> list[str]:
     """2 epochs of 5 steps without evaluation."""

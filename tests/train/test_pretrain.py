@@ -18,6 +18,8 @@ from swiftsiam.train.job import build_job
 
 from .conftest import TIMEOUT_S, Cli, assert_same_run, read_learning, refused, start, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def finished(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -13,6 +13,8 @@ from swiftsiam.train.checkpoint import list_checkpoints, load_newest
 
 from .conftest import Cli, read_learning, refused, tiny
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def data(pictures: Path, tmp_path: Path) -> Path:

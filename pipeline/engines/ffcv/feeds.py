@@ -1,4 +1,4 @@
-"""Where the compiled loop finds its pictures: in a mapped beton, or in bytes that Python read."""
+"""Where the compiled loop finds its pictures: in mapped files, or in bytes that Python read."""
 
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from ...decode import MAX_PIXELS
 from ...errors import BadSampleError, UserError
 from ...sources import Source
 from ...sources.beton import BetonSource
+from ...sources.shards import ShardSource
 from .loop import NOT_PLAIN, WAITING
 
 
@@ -27,7 +28,9 @@ class Feed(Protocol):
 
 def build_feed(source: Source) -> Feed:
     """The feed of a source. Raises UserError: see `BetonFeed`."""
-    return BetonFeed(source) if isinstance(source, BetonSource) else BytesFeed(source)
+    if isinstance(source, BetonSource):
+        return BetonFeed(source)
+    return ShardFeed(source) if isinstance(source, ShardSource) else BytesFeed(source)
 
 
 class BytesFeed:
@@ -51,6 +54,23 @@ class BytesFeed:
             return np.frombuffer(self._source.read(index), np.uint8)
         except BadSampleError:
             return np.empty(0, np.uint8)  # read again, and named, by what replaces bad samples
+
+
+class ShardFeed:
+    """Pictures of shards, straight from the mapped files."""
+
+    def __init__(self, source: ShardSource) -> None:
+        bases = np.array([shard.ctypes.data for shard in source.data], np.uint64)
+        self._source = source  # keeps the files mapped
+        self._addresses = bases[source.shards] + source.offsets
+        self._lengths = source.lengths
+        self._is_cut = source.is_cut
+
+    def fill(self, rows: np.ndarray) -> None:
+        index = rows["index"]
+        rows["address"] = self._addresses[index]
+        rows["length"] = self._lengths[index]
+        rows["status"][self._is_cut[index] & (rows["status"] == WAITING)] = NOT_PLAIN
 
 
 class BetonFeed:

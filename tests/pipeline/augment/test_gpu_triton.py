@@ -15,6 +15,8 @@ from swiftsiam.pipeline.augment.gpu import make_views, pack_params, torch_views
 from swiftsiam.pipeline.augment.gpu.packing import blur_reach
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 
+pytestmark = pytest.mark.slow
+
 SPEC, _ = build_train_specs(AugmentConfig())
 
 INTERPRETED = """

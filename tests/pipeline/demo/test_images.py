@@ -23,6 +23,8 @@ from swiftsiam.pipeline.demo.motifs import (
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 
+pytestmark = pytest.mark.slow
+
 NUM_IMAGES = 400
 
 
@@ -131,19 +133,18 @@ def test_a_lost_picture_is_drawn_again(tmp_path):
 
 _KILLED = """
 import os, signal, sys
-from concurrent.futures import ProcessPoolExecutor
 from swiftsiam.pipeline.demo import images as demo_images
+from swiftsiam.pipeline.pool import run_tasks
 
-class KilledAmidst(ProcessPoolExecutor):
-    def map(self, draw, chunks):
-        # Half of the chunks: the others are not drawn, however late the third result is taken.
-        for number, done in enumerate(super().map(draw, chunks[: len(chunks) // 2])):
-            if number == 2:
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield done
+def killed_amidst(draw, chunks, **settings):
+    # Half of the chunks: the others are not drawn, however late the third result is taken.
+    for number, done in enumerate(run_tasks(draw, chunks[: len(chunks) // 2], **settings)):
+        if number == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        yield done
 
 if __name__ == "__main__":
-    demo_images.ProcessPoolExecutor = KilledAmidst
+    demo_images.run_tasks = killed_amidst
     demo_images.generate(sys.argv[1], num_images=int(sys.argv[2]), num_workers=2)
 """
 

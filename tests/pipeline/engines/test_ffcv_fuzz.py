@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.engine("ffcv", formats=("beton",))
+pytestmark = [pytest.mark.engine("ffcv", formats=("beton",)), pytest.mark.slow]
 
 _FUZZ = '''
 import collections, faulthandler, json, sys

@@ -18,6 +18,8 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source
 
+pytestmark = pytest.mark.slow
+
 MakeLoader = Callable[..., Loader]
 
 

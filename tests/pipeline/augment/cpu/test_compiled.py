@@ -11,6 +11,8 @@ from numba import njit
 from swiftsiam.pipeline.augment.cpu import ViewKernel, augment_view, make_constants, make_scratch
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 
+pytestmark = pytest.mark.slow
+
 # Pictures that end where a page begins that must not be touched.
 GUARDED = """
     import ctypes, mmap

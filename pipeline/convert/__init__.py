@@ -1,0 +1,1 @@
+"""Conversion: any source to shards that others' readers take, planned first and written after."""

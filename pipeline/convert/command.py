@@ -1,0 +1,132 @@
+"""`swiftsiam convert`."""
+
+import argparse
+from pathlib import Path
+
+from ..arguments import Parser, user_path, whole
+from ..errors import UserError
+from ..machine import num_cores
+from ..sources import open_source
+from .driver import Options, Outcome, convert, rejected_path
+from .formats import FORMATS
+from .progress import show_progress
+
+_TOLD = 10
+
+
+def parse_arguments(argv: list[str]) -> argparse.Namespace:
+    """The command line of `swiftsiam convert`."""
+    parser = Parser(
+        prog="swiftsiam convert",
+        description="Write a data set as shards, or as a beton. JPEG files pass through untouched; "
+        "what readers of the format cannot take is converted without loss, and counted. The "
+        "samples are shuffled, and what is written is the same for any number of workers.",
+        epilog="Example: swiftsiam convert imagenet/train train.beton --to beton",
+    )
+    parser.add_argument(
+        "source", metavar="SRC", type=user_path, help="whatever `data.path` may be; never changed"
+    )
+    parser.add_argument(
+        "target", metavar="DST", type=user_path, help="a new folder, or a new .beton file"
+    )
+    parser.add_argument(
+        "--to", required=True, choices=sorted(FORMATS), help="; ".join(_formats()), metavar="FORMAT"
+    )
+    parser.add_argument(
+        "--workers", type=whole(1, 1024), default=None, metavar="N", help="processes (all cores)"
+    )
+    parser.add_argument(
+        "--shard-size", type=whole(1, 2**20), default=256, metavar="MB", help="of shards (256)"
+    )
+    parser.add_argument(
+        "--seed", type=whole(0, 2**63 - 1), default=0, metavar="N", help="of the shuffling (0)"
+    )
+    parser.add_argument(
+        "--mode",
+        choices=("smart", "jpg", "raw"),
+        default="smart",
+        help="of a beton. smart: JPEG files as they are, all else as raw pixels; jpg: all else as "
+        "JPEG; raw: everything as raw pixels, decoded once and for all, several times as large "
+        "(smart)",
+    )
+    parser.add_argument(
+        "--quality", type=whole(1, 100), default=95, help="of JPEGs that are made (95)"
+    )
+    parser.add_argument(
+        "--page-size",
+        type=whole(1, 1024),
+        default=None,
+        metavar="MB",
+        help="of a beton, a power of two (8, or what the largest picture takes)",
+    )
+    parser.add_argument(
+        "--max-bad",
+        type=whole(0, 2**40),
+        default=0,
+        metavar="N",
+        help="how many pictures may be left out before the exit code is 1 (0); all others are "
+        "converted in any case, and all that are left out listed in rejected.csv",
+    )
+    parser.add_argument("--resume", action="store_true", help="go on where it was killed")
+    return parser.parse_args(argv)
+
+
+def _formats() -> list[str]:
+    return [f"{name}: {text}" for name, text in FORMATS.items()]
+
+
+def main(argv: list[str]) -> int:
+    """0 done, 1 more pictures left out than --max-bad."""
+    args = parse_arguments(argv)
+    target = Path(args.target)
+    _check(args, target)
+    options = Options(
+        to=args.to,
+        mode=args.mode if args.to == "beton" else "smart",
+        quality=args.quality,
+        page_size=args.page_size and args.page_size << 20,
+        shard_size=args.shard_size * 1_000_000,
+        seed=args.seed,
+    )
+    outcome = convert(
+        open_source(args.source, field="SRC"),
+        target,
+        options=options,
+        num_workers=args.workers or num_cores(),
+        resume=args.resume,
+        progress=show_progress,
+        tell=lambda text: print(text, flush=True),
+    )
+    _tell(outcome, target)
+    if len(outcome.rejected) > args.max_bad:
+        print(
+            f"failed: {len(outcome.rejected)} pictures are left out, and --max-bad is "
+            f"{args.max_bad}; all others are converted"
+        )
+        return 1
+    return 0
+
+
+def _check(args: argparse.Namespace, target: Path) -> None:
+    if (target.suffix == ".beton") != (args.to == "beton"):
+        hint = "a name that ends in .beton" if args.to == "beton" else "a folder"
+        raise UserError(f"DST={target}: --to {args.to} writes to {hint}")
+    if not target.parent.is_dir():
+        raise UserError(f"DST={target}: its folder does not exist; make it first")
+    source = Path(args.source)
+    if target == source or source in target.parents:
+        raise UserError(f"DST={target}: lies in SRC, which is never changed; name another place")
+    if args.page_size and args.page_size & (args.page_size - 1):
+        raise UserError(f"--page-size: {args.page_size}: must be a power of two")
+
+
+def _tell(outcome: Outcome, target: Path) -> None:
+    size = f"{outcome.num_bytes / 1e6:,.1f} MB"
+    print(f"done: {target}  {outcome.num_samples:,} pictures  {size}")
+    for reason, count in outcome.converted.items():
+        print(f"converted    {count:,} {reason}")
+    if outcome.rejected:
+        where = rejected_path(target)
+        print(f"left out     {len(outcome.rejected):,}, listed in {where}")
+        for name, reason in list(outcome.rejected.items())[:_TOLD]:
+            print(f"  {name}: {reason}")

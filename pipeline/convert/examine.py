@@ -1,0 +1,148 @@
+"""What becomes of each picture: kept as it is, converted, or rejected. The first pass.
+
+Only the ends of a plain JPEG or PNG are read. Whatever is not plain is decoded, and what readers of
+the format cannot be trusted with (CMYK, PNG in a beton, other kinds) is converted: to raw pixels or
+PNG, which lose nothing, or to JPEG where that is asked for.
+"""
+
+import io
+import struct
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..decode import check_pixels, decode_rgb
+from ..errors import BadSampleError
+from ..jpeg import EOI, SOI, Frame, read_frame
+from ..sources import Source
+from ..sources.manifest import JPEG, PNG, RAW
+from .contract import ShardFormat
+
+EXAMINED = np.dtype(
+    [
+        ("kind", "u1"),
+        ("is_converted", "?"),
+        ("is_rejected", "?"),
+        ("length", "<i8"),
+        ("width", "<i4"),
+        ("height", "<i4"),
+        ("pieces", "<i4"),
+        ("spooled", "<i8"),
+    ]
+)
+"""What was found; `spooled`: where the converted picture waits, -1: nowhere."""
+
+_HEAD = 4096
+_HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
+"""Baseline, extended and progressive: what every reader takes."""
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\x60\x82"  # of IEND's checksum
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What is kept, and what the rest becomes."""
+
+    keeps_jpeg: bool
+    keeps_png: bool
+    otherwise: int
+    """JPEG, RAW or PNG."""
+    quality: int
+    """Of JPEGs that are made."""
+
+
+def choose_rules(shard_format: ShardFormat, *, mode: str, quality: int) -> Rules:
+    """The rules of a format; `mode` is a beton's: smart, jpg, raw."""
+    if shard_format.takes_png:
+        return Rules(True, True, PNG, quality)
+    return Rules(mode != "raw", False, JPEG if mode == "jpg" else RAW, quality)
+
+
+def examine(
+    source: Source, index: int, *, rules: Rules, shard_format: ShardFormat
+) -> tuple[np.ndarray, bytes, str]:
+    """Look at one picture.
+
+    Args:
+        source: where it is.
+        index: its position there.
+        rules: what is kept.
+        shard_format: which format it is for.
+
+    Returns:
+        A record of `EXAMINED`; the picture, where it was encoded anew; why it was converted.
+
+    Raises:
+        BadSampleError: it cannot be read, or not be stored.
+    """
+    found = np.zeros((), EXAMINED)
+    found["pieces"], found["spooled"] = 1, -1
+    peek = source.peek(index, _HEAD)
+    kind, height, width, reason = _judge(source, index, peek.head, peek.tail, rules)
+    picture = b""
+    if reason:
+        kind = rules.otherwise
+        found["is_converted"] = True
+        pixels = decode_rgb(source.read(index))
+        height, width = pixels.shape[:2]
+        length = pixels.nbytes
+        if kind != RAW:
+            picture = _encode(pixels, kind, quality=rules.quality)
+            length = len(picture)
+            found["spooled"] = 0
+    else:
+        length = peek.size
+    if length > shard_format.largest:
+        raise BadSampleError(
+            f"{length:,} bytes, and a picture of this format has at most {shard_format.largest:,}"
+        )
+    if shard_format.needs_content:
+        found["pieces"] = shard_format.count_pieces(picture or source.read(index))
+    found["kind"], found["length"] = kind, length
+    found["height"], found["width"] = height, width
+    return found, picture, reason
+
+
+def _judge(
+    source: Source, index: int, head: bytes, tail: bytes, rules: Rules
+) -> tuple[int, int, int, str]:
+    """(kind, height, width, why it must be converted; empty: it is kept as it is)."""
+    if head[:2] == SOI:
+        frame = _find_frame(source, index, head)
+        check_pixels(frame.height, frame.width)
+        is_plain = frame.marker in _HUFFMAN and frame.precision == 8 and frame.components in (1, 3)
+        if is_plain and tail != EOI:
+            decode_rgb(source.read(index))  # it may have something behind its end, or none
+        reason = "" if is_plain and rules.keeps_jpeg else _name_jpeg(frame, is_plain=is_plain)
+        return JPEG, frame.height, frame.width, reason
+    if head[:8] == _PNG and len(head) >= 24:
+        width, height = struct.unpack_from(">II", head, 16)
+        check_pixels(height, width)
+        if rules.keeps_png and tail != _PNG_END:
+            decode_rgb(source.read(index))
+        return PNG, height, width, "" if rules.keeps_png else "PNG"
+    return PNG, 0, 0, "of another kind than JPEG and PNG" if rules.keeps_png else "no JPEG"
+
+
+def _find_frame(source: Source, index: int, head: bytes) -> Frame:
+    try:
+        return read_frame(head)
+    except BadSampleError:  # large EXIF data and profiles stand in front of it
+        return read_frame(source.read(index))
+
+
+def _name_jpeg(frame: Frame, *, is_plain: bool) -> str:
+    if is_plain:
+        return "JPEG"
+    return "CMYK JPEG" if frame.components == 4 else "JPEG of a rare kind"
+
+
+def _encode(pixels: np.ndarray, kind: int, *, quality: int) -> bytes:
+    buffer = io.BytesIO()
+    image = Image.fromarray(pixels)
+    if kind == PNG:
+        image.save(buffer, "PNG")
+    else:
+        image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()

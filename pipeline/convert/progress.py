@@ -1,0 +1,82 @@
+"""How far it is: a bar on a terminal, a plain line now and then elsewhere."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as Bar
+
+_EVERY_S = 10.0
+
+
+class Progress:
+    """Of one pass over the pictures."""
+
+    def __init__(self, console: Console, what: str, total: int) -> None:
+        self._console, self._what, self._total = console, what, total
+        self._done = self._skipped = self._bytes = 0
+        self._begun = self._told = time.monotonic()
+        self._bar: Bar | None = None
+        if console.is_terminal:
+            self._bar = Bar(
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[pace]}"),
+                TextColumn("left"),
+                TimeRemainingColumn(),
+                console=console,
+            )
+            self._task = self._bar.add_task(what, total=total, pace="")
+            self._bar.start()
+
+    def skip(self, count: int) -> None:
+        """So many were done before."""
+        self._skipped = self._done = count
+        if self._bar:
+            self._bar.update(self._task, completed=count)
+
+    def advance(self, count: int, num_bytes: int) -> None:
+        """So many more are done."""
+        self._done += count
+        self._bytes += num_bytes
+        if self._bar:
+            self._bar.update(self._task, completed=self._done, pace=self._pace())
+            return
+        now = time.monotonic()
+        if now - self._told >= _EVERY_S and self._done < self._total:
+            self._told = now
+            left = (now - self._begun) / max(self._done - self._skipped, 1)
+            left *= self._total - self._done
+            self._console.print(
+                f"{self._what} {self._done:,}/{self._total:,}  {self._pace()}  left {left:,.0f} s"
+            )
+
+    def _pace(self) -> str:
+        seconds = max(time.monotonic() - self._begun, 1e-9)
+        images = (self._done - self._skipped) / seconds
+        return f"{images:,.0f} images/s  {self._bytes / 1e6 / seconds:,.0f} MB/s"
+
+    def end(self) -> None:
+        """Tell how fast it was."""
+        if self._bar:
+            self._bar.stop()
+        if self._done > self._skipped:
+            self._console.print(f"{self._what} {self._done:,}/{self._total:,}  {self._pace()}")
+
+
+@contextlib.contextmanager
+def show_progress(what: str, total: int) -> Iterator[Progress]:
+    """On standard output."""
+    progress = Progress(Console(highlight=False), what, total)
+    try:
+        yield progress
+    finally:
+        progress.end()

@@ -1,0 +1,129 @@
+"""A folder of shards with a manifest: pictures at random, straight from the mapped files."""
+
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import BadSampleError, UserError
+from . import Format, Peek, digest_of
+from .manifest import Manifest
+from .recordio_format import PREFIX, join_pieces
+
+
+class ShardSource:
+    """WebDataset, TFRecord or RecordIO, which differ only in what stands between the pictures.
+
+    The listing is that of the source which was converted. Pickled, it is its path, and opened
+    again. The manifest was checked when it was opened, and the sizes of the shards with it, so that
+    extents may be given to native code.
+    """
+
+    def __init__(self, path: str | Path, *, field: str = "data.path") -> None:
+        """
+        Args:
+            path: of the folder.
+            field: the configuration's field, named in errors.
+
+        Raises:
+            UserError: manifest or shards are missing, damaged, or do not fit each other.
+        """
+        self.path = str(path)
+        self._field = field
+        self._manifest = manifest = Manifest(Path(path), field=field)
+        self.format: Format = _format(manifest, field)
+        self.classes = tuple(manifest.head.classes)
+        order = np.argsort(manifest["index"], kind="stable")
+        self._order = order.astype(np.uint32)
+        self.labels = manifest["label"][order].astype(np.int64)
+        """(N,) int64; -1 without a label."""
+        self.data, self._places = self._map_shards()
+        """The shards, flat uint8, mapped and not writable."""
+        self.shards = manifest["shard"][order]
+        """(N,) uint32: the number of each picture's shard in `data`."""
+        self.offsets = manifest["offset"][order]
+        """(N,) uint64: where it begins there."""
+        self.lengths = manifest["length"][order]
+        """(N,) uint32: its bytes."""
+        self.is_cut = manifest["pieces"][order] > 1
+        """(N,) bool: whether it lies in pieces, which `read` joins."""
+
+    def _map_shards(self) -> tuple[list[np.ndarray], list[tuple[int, int, int]]]:
+        mapped, places = [], []
+        for name, size in self._manifest.head.files.items():
+            path = Path(self.path) / name
+            try:
+                status = path.stat()
+                if status.st_size != size:
+                    raise UserError(
+                        f"{self._field}={path}: has {status.st_size:,} bytes, and its manifest "
+                        f"says {size:,}; copy or convert it again"
+                    )
+                mapped.append(np.memmap(path, np.uint8, mode="r").view(np.ndarray))
+            except FileNotFoundError:
+                raise UserError(
+                    f"{self._field}={path}: is missing, and its manifest lists it; copy it again"
+                ) from None
+            except OSError as error:
+                raise UserError(
+                    f"{self._field}={path}: cannot be read ({error.strerror})"
+                ) from error
+            places.append((status.st_dev, status.st_ino, status.st_mtime_ns))
+        return mapped, places
+
+    def __reduce__(self) -> tuple:
+        return _open_again, (self.path, self._field, self._places)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    @property
+    def left_out(self) -> tuple[tuple[str, int], ...]:
+        """Nothing: every record is listed."""
+        return ()
+
+    @property
+    def digest(self) -> str:
+        """Of the manifest's arrays, checksums of the pictures among them."""
+        return digest_of(self._manifest.head.samples.encode(), *map(str.encode, self.classes))
+
+    def key(self, index: int) -> str:
+        """The picture's name in the source that was converted."""
+        return self._manifest.key(int(self._order[index]))
+
+    def place(self, index: int) -> tuple[int, int, int]:
+        """Of the picture in its shard."""
+        device, inode, _ = self._places[int(self.shards[index])]
+        return device, inode, int(self.offsets[index])
+
+    def peek(self, index: int, count: int) -> Peek:
+        """See `Source`."""
+        data = self.read(index)
+        return Peek(len(data), data[:count], data[-2:])
+
+    def read(self, index: int) -> bytes:
+        """The picture's file."""
+        shard = self.data[int(self.shards[index])]
+        start, length = int(self.offsets[index]), int(self.lengths[index])
+        if not self.is_cut[index]:
+            return shard[start : start + length].tobytes()
+        count = int(self._manifest["pieces"][self._order[index]])
+        stored = shard[max(start - PREFIX, 0) : start + length + 4 * (count - 1)].tobytes()
+        try:
+            return join_pieces(stored, count)
+        except ValueError as error:
+            raise BadSampleError(f"damaged shard: {error}") from error
+
+
+def _format(manifest: Manifest, field: str) -> Format:
+    name = manifest.head.format
+    if name == "webdataset" or name == "tfrecord" or name == "recordio":
+        return name
+    raise manifest.damaged(f"shards of the unknown format {name!r:.40}")
+
+
+def _open_again(path: str, field: str, places: list[tuple[int, int, int]]) -> ShardSource:
+    """Unpickle, elsewhere, a source that was open."""
+    source = ShardSource(path, field=field)
+    if source._places != places:
+        raise UserError(f"{field}={path}: has changed since it was opened; start again")
+    return source
