@@ -6,11 +6,12 @@ READY := $(VENV)/.ready
 DATA ?=
 VAL ?=
 
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test quick check bench clean
 
 help:
 	@echo "make demo   [DATA=folder [VAL=folder]]  install everything, train, show the result"
 	@echo "make test   install everything, run all tests"
+	@echo "make quick  the tests that take no time: under 2 minutes"
 	@echo "make setup  install everything into .venv (DALI and FFCV where the machine can take them)"
 	@echo "make check  lint, format and types"
 	@echo "make bench  images per second of the loaders on this machine"
@@ -26,6 +27,9 @@ demo: $(READY)
 
 test: $(READY)
 	@$(BIN)/python -m pytest -q
+
+quick: $(READY)
+	@$(BIN)/python -m pytest -q -m "not slow"
 
 check: $(READY)
 	@$(BIN)/ruff check .

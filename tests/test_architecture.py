@@ -111,6 +111,7 @@ def run_python(code: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_importing_loads_neither_dali_nor_ffcv() -> None:
     modules = [
         ".".join(("swiftsiam", *path.relative_to(ROOT).with_suffix("").parts))

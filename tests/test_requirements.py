@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 _TESTS = """
 import pytest
 from swiftsiam.pipeline.engines import Need
@@ -22,6 +24,7 @@ def test_neither(): pass
 """
 
 
+@pytest.mark.slow
 def test_required_engines_fail_instead_of_skipping(tmp_path: Path) -> None:
     shutil.copy(Path(__file__).parent / "conftest.py", tmp_path)
     (tmp_path / "test_it.py").write_text(_TESTS)

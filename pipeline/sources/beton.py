@@ -8,6 +8,7 @@ import numpy as np
 from ..errors import UserError
 from . import Format, Peek, digest_of
 from .beton_format import RAW, read_tables
+from .manifest import Manifest, paths_of
 
 _MAX_CLASSES = 1_000_000
 
@@ -54,7 +55,7 @@ class BetonSource:
                 f"{field}={path}: labels from {lowest} to {highest}; they must be class numbers, "
                 f"0 to {_MAX_CLASSES - 1} (-1: none)"
             )
-        self.classes = _class_names(Path(path), highest + 1)
+        self.classes, self._manifest = _read_manifest(Path(path), highest + 1, len(self.images))
         """Of the manifest beside the file, or the class numbers as text."""
 
     def __reduce__(self) -> tuple:
@@ -92,8 +93,13 @@ class BetonSource:
         return ()
 
     def key(self, index: int) -> str:
-        """The file's name and the record's number in it."""
-        return f"{Path(self.path).name}:{self.order[index]}"
+        """The picture's name in the source that was converted, where a manifest tells it; else the
+        file's name and the record's number in it.
+        """
+        record = int(self.order[index])
+        if self._manifest:
+            return self._manifest.key(record)
+        return f"{Path(self.path).name}:{record}"
 
     def peek(self, index: int, count: int) -> Peek:
         """See `Source`."""
@@ -145,16 +151,26 @@ def _find_labels(numbers: dict[str, np.ndarray], count: int) -> np.ndarray:
     return numbers["label" if "label" in numbers else others[0]].astype(np.int64)
 
 
-def _class_names(path: Path, count: int) -> tuple[str, ...]:
-    """`classes` of the manifest beside the file, or numbers."""
-    manifest = path.with_name(f"{path.name}.manifest.json")
-    if not manifest.is_file():
-        return tuple(map(str, range(count)))
+def _read_manifest(
+    path: Path, num_classes: int, num_samples: int
+) -> tuple[tuple[str, ...], Manifest | None]:
+    """The class names, or numbers, and the manifest that `swiftsiam convert` wrote, if it did.
+
+    A file with `classes` alone may stand in its place.
+    """
+    head, samples = paths_of(path)
+    if samples.is_file():
+        manifest = Manifest(path)
+        if len(manifest) != num_samples or len(manifest.head.classes) < num_classes:
+            raise manifest.damaged("it is another file's")
+        return tuple(manifest.head.classes), manifest
+    if not head.is_file():
+        return tuple(map(str, range(num_classes))), None
     try:
-        names = json.loads(manifest.read_text())["classes"]
+        names = json.loads(head.read_text())["classes"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise UserError(f"{manifest}: not a manifest with classes ({error!r})") from error
+        raise UserError(f"{head}: not a manifest with classes ({error!r})") from error
     is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
-    if not is_list or len(names) < count:
-        raise UserError(f"{manifest}: classes must be a list of at least {count} names")
-    return tuple(names)
+    if not is_list or len(names) < num_classes:
+        raise UserError(f"{head}: classes must be a list of at least {num_classes} names")
+    return tuple(names), None

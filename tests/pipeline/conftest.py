@@ -29,6 +29,9 @@ PICTURE_ENGINES = [
 SIZE = 16
 """Side of the views, px."""
 
+WITHOUT_AND_WITH_WORKERS = [0, pytest.param(1, marks=pytest.mark.slow)]
+"""`num_workers` of tests that start a loader, and a process with it."""
+
 MakeLoader = Callable[..., Loader]
 
 

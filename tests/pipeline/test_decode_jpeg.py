@@ -158,6 +158,7 @@ def test_threads_do_not_disturb_each_other(jpegs: list[bytes]) -> None:
     assert wrong == [[]] * 160
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow(
     encode: Encode, draw_picture: Callable[[int, int, int], np.ndarray]
 ) -> None:

@@ -15,6 +15,8 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source
 
+from .conftest import WITHOUT_AND_WITH_WORKERS
+
 SIZE, COUNT = 16, 23
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
@@ -98,6 +100,7 @@ def test_tensors_are_the_callers_own(make_loader: MakeLoader, num_workers: int) 
     assert len({view.data_ptr() for batch in kept for view in batch.views}) == 22
 
 
+@pytest.mark.slow
 def test_the_same_views_for_any_ranks_batches_and_workers(
     make_loader: MakeLoader, rows_of: RowsOf
 ) -> None:

@@ -13,6 +13,8 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source, open_source
 
+from .conftest import WITHOUT_AND_WITH_WORKERS
+
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
 
@@ -102,7 +104,10 @@ def test_evaluation_leaves_the_row_empty(
     assert len(rows_of(batches)) == 9
 
 
-@pytest.mark.parametrize(("budget", "num_workers"), [(0, 0), (3, 0), (100, 0), (100, 1)])
+@pytest.mark.parametrize(
+    ("budget", "num_workers"),
+    [(0, 0), (3, 0), (100, 0), pytest.param(100, 1, marks=pytest.mark.slow)],
+)
 def test_nothing_but_bad_files_is_an_error(
     make_loader: MakeLoader, tmp_path: Path, budget: int, num_workers: int
 ) -> None:

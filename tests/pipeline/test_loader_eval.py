@@ -10,6 +10,8 @@ from swiftsiam.pipeline.contract import Batch
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source
 
+from .conftest import WITHOUT_AND_WITH_WORKERS
+
 MakeLoader = Callable[..., Loader]
 RowsOf = Callable[[list[Batch]], dict[int, tuple[torch.Tensor, ...]]]
 

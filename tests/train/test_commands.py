@@ -158,6 +158,22 @@ def test_preview_shows_the_picture_and_two_views(pictures: Path, here: Cli, tmp_
     refused(here("preview", str(pictures / "train"), "--engine", "magic"), "loader.engine='magic'")
 
 
+@pytest.mark.engine("ffcv", formats=("beton",))
+def test_preview_of_shards_is_that_of_their_pictures(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    source = str(pictures / "train")
+    size = ["--size", "32", "--images", "4"]
+    assert here("preview", source, "--out", "folder.png", *size).returncode == 0
+    expected = (tmp_path / "folder.png").read_bytes()
+    for to, target in (("beton", "x.beton"), ("webdataset", "shards")):
+        done = here("convert", source, target, "--to", to, "--workers", "1")
+        assert done.returncode == 0, done.stderr
+        assert "40 pictures" in done.stdout
+        assert here("preview", target, "--out", "shards.png", *size).returncode == 0
+        assert (tmp_path / "shards.png").read_bytes() == expected
+
+
 def test_doctor_says_what_works(cli: Cli) -> None:
     done = cli("doctor", "--json")
     assert done.returncode == 0, done.stdout

@@ -185,6 +185,7 @@ def test_any_override_is_a_config_or_names_its_key(place: tuple[str, str], value
     assert message is None or f"{section}.{key}" in message
 
 
+@pytest.mark.slow
 @given(
     st.integers(1, 10_000),
     st.floats(1e-6, 10),

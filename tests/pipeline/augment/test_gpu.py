@@ -225,6 +225,7 @@ def test_packing_refuses_turns_that_hue_does_not_know() -> None:
         pack_params(make_params(1, 8, jitter_factor=(1, 1, 1, 0.6)))
 
 
+@pytest.mark.slow
 def test_torch_views_are_one_graph(make_crops: MakeCrops) -> None:
     spec, crops = build_spec(16), torch.from_numpy(make_crops(4, 16))
     packed = pack_params(draw_params(4, 16))

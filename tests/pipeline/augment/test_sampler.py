@@ -89,6 +89,7 @@ def _fallback(shape: tuple[int, int]) -> np.ndarray:
     return np.array(get_params(torch.empty((1, *shape)), [50.0, 50.0], _RATIO))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", _SHAPES)
 def test_windows_have_torchvisions_distribution(draw: Draw, shape: tuple[int, int]) -> None:
     p_values = _p_values(_windows(draw(_COUNT, shape)), _torchvision_windows(shape), shape)
@@ -156,6 +157,7 @@ _WRONG = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mistake", _WRONG)
 def test_the_proof_rejects_wrong_samplers(draw: Draw, crop_spec: CropSpec, mistake: str) -> None:
     shape, feature, draw_wrong = _WRONG[mistake]
@@ -164,6 +166,7 @@ def test_the_proof_rejects_wrong_samplers(draw: Draw, crop_spec: CropSpec, mista
     assert p_values[feature] < _REJECT, p_values
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [_PHOTO, _WIDE])
 def test_the_proof_accepts_another_right_sampler(shape: tuple[int, int]) -> None:
     p_values = _p_values(_numpy_windows(shape), _torchvision_windows(shape), shape)

@@ -29,8 +29,7 @@ def test_a_source_of_shards_is_the_folder(
     assert shards.classes == folder.classes == ("one", "two")
     np.testing.assert_array_equal(shards.labels, folder.labels)
     keys = [folder.key(index) for index in range(18)]
-    if to != "beton":
-        assert [shards.key(index) for index in range(18)] == keys
+    assert [shards.key(index) for index in range(18)] == keys
     for index, key in enumerate(keys):
         ours, theirs = shards.read(index), folder.read(index)
         assert shards.peek(index, 9)[1:] == (ours[:9], ours[-2:])
@@ -40,6 +39,7 @@ def test_a_source_of_shards_is_the_folder(
     assert len({shards.place(index) for index in range(18)}) == 18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "engine",
     [
