@@ -29,7 +29,7 @@ test: $(READY)
 	@$(BIN)/python -m pytest -q
 
 quick: $(READY)
-	@$(BIN)/python -m pytest -q -m "not slow"
+	@$(BIN)/python -m pytest -q -m "not slow and not campaign"
 
 check: $(READY)
 	@$(BIN)/ruff check .

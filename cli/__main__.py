@@ -17,6 +17,7 @@ COMMANDS = {
     "parity": ("benchmarks.parity", "hold every engine's views against the float64 oracle"),
     "preview": ("train.preview", "draw pictures beside their two views"),
     "convert": ("pipeline.convert.command", "write a data set as shards or as a beton"),
+    "verify": ("pipeline.convert.verify_command", "compare what convert wrote with its manifest"),
     "pretrain": ("train.pretrain_command", "pre-train SimSiam"),
     "bench": ("benchmarks.command", "images per second of this machine's loaders"),
     "config": ("train.config_command", "every key of the configuration, or of a recipe"),

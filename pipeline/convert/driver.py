@@ -24,7 +24,7 @@ from .contract import STORED, Layout, Sample, ShardFormat
 from .examine import EXAMINED, Rules, choose_rules, examine
 from .formats import build_format
 from .parts import Work, write_part
-from .progress import Progress
+from .progress import ShowProgress
 from .workplace import Workplace
 
 CHUNK = 1024
@@ -63,7 +63,7 @@ def convert(
     options: Options,
     num_workers: int,
     resume: bool,
-    progress: Callable[..., contextlib.AbstractContextManager[Progress]],
+    progress: ShowProgress,
     tell: Callable[[str], None],
 ) -> Outcome:
     """Write `source` to `target`.
@@ -150,7 +150,7 @@ def _prepare(shared: _Shared) -> None:
 
 
 def _examine_all(
-    place: Workplace, shared: _Shared, num_workers: int, progress: Callable[..., Any]
+    place: Workplace, shared: _Shared, num_workers: int, progress: ShowProgress
 ) -> None:
     count = len(shared.source)
     chunks = range(-(-count // CHUNK))
@@ -264,7 +264,7 @@ def _write_all(
     spooled: np.ndarray,
     layout: Layout,
     num_workers: int,
-    progress: Callable[..., Any],
+    progress: ShowProgress,
 ) -> None:
     left = [part for part in range(len(layout.parts)) if not place.is_written(part)]
 

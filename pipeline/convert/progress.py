@@ -2,7 +2,7 @@
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from rich.console import Console
 from rich.progress import (
@@ -80,3 +80,7 @@ def show_progress(what: str, total: int) -> Iterator[Progress]:
         yield progress
     finally:
         progress.end()
+
+
+ShowProgress = Callable[[str, int], contextlib.AbstractContextManager[Progress]]
+"""(what is done, number of pictures) → how far it is."""

@@ -9,6 +9,8 @@ they are used. numpy alone reads them: `np.load("manifest.npz")`.
 
 import io
 import json
+import struct
+import tokenize
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -229,6 +231,10 @@ _BROKEN = (
     NotImplementedError,
     RecursionError,
     MemoryError,
+    OverflowError,
+    EOFError,
+    struct.error,
+    tokenize.TokenError,
     zipfile.BadZipFile,
 )
 """What zipfile and numpy raise at damaged files."""

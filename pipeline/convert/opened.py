@@ -1,0 +1,91 @@
+"""A finished conversion, with the plan that it was written by."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..sources.manifest import Manifest
+from .contract import STORED, Layout, Part
+from .examine import Rules, choose_rules
+from .formats import FORMATS, build_format
+
+
+class OpenedShards:
+    """Its manifest, and what follows from it: format, samples, layout."""
+
+    def __init__(self, target: Path, *, field: str) -> None:
+        """
+        Args:
+            target: the folder of shards, or the beton.
+            field: what names it in errors.
+
+        Raises:
+            UserError: there is no manifest, or it is damaged.
+        """
+        self.manifest = manifest = Manifest(target, field=field)
+        head = manifest.head
+        if head.format not in FORMATS or (head.format == "beton") != (target.suffix == ".beton"):
+            raise manifest.damaged(f"the format {head.format!r:.40} is not that of the files")
+        options = head.made.get("options")
+        self._options: dict[str, Any] = options if isinstance(options, dict) else {}
+        self.folder = target.parent if head.format == "beton" else target
+        self.shard_format = build_format(head.format, **self._page_size())
+        self.samples = np.zeros(len(manifest), STORED)
+        """(N,) in the order in which they are stored."""
+        for name in STORED.names or ():
+            self.samples[name] = manifest[name]
+        before, behind = self.shard_format.overhead(self.samples)
+        offset = manifest["offset"].astype(np.int64)
+        extent = self.samples["length"] + 4 * (self.samples["pieces"].astype(np.int64) - 1)
+        self.ends = offset + extent + behind
+        """(N,) int64: where their frames end."""
+        self.layout = Layout(
+            names=tuple(head.files),
+            sizes=tuple(head.files.values()),
+            shard=manifest["shard"].astype(np.int64),
+            start=offset - before,
+            offset=offset,
+            parts=self._find_parts(),
+        )
+
+    def rules(self) -> Rules:
+        """By which pictures were kept or converted."""
+        mode, quality = self._options.get("mode"), self._options.get("quality")
+        return choose_rules(
+            self.shard_format,
+            mode=mode if isinstance(mode, str) else "smart",
+            quality=quality if isinstance(quality, int) else 95,
+        )
+
+    def _page_size(self) -> dict[str, int]:
+        size = self._options.get("page_size")
+        if self.manifest.head.format != "beton" or size is None:
+            return {}
+        if type(size) is not int or not 0 < size < 2**32 or size & (size - 1):
+            raise self.manifest.damaged(f"a page size of {size!r:.40}")
+        return {"page_size": size}
+
+    def _find_parts(self) -> tuple[Part, ...]:
+        """The parts with their samples; those without any are a beton's head and table."""
+        head = self.manifest.head
+        shard = self.manifest["shard"].astype(np.int64)
+        offset = self.manifest["offset"].astype(np.int64)
+        if ((np.diff(shard) < 0) | ((np.diff(shard) == 0) & (np.diff(offset) <= 0))).any():
+            raise self.manifest.damaged("its samples are not in the order of their places")
+        sizes = list(head.files.values())
+        parts, first, at_file, reached = [], 0, 0, 0
+        for file, begin, end, _ in head.parts:
+            if (file, begin) != (at_file, reached) or end < begin:
+                raise self.manifest.damaged("its parts do not follow each other")
+            at_file, reached = (file + 1, 0) if end == sizes[file] else (file, end)
+            limit = np.searchsorted(shard, file, side="right")
+            last = first + int(np.searchsorted(offset[first:limit], end))
+            fixed = "" if last > first else "head" if begin == 0 else "table"
+            parts.append(Part(file, begin, end, first, last, fixed))
+            first = last
+        if at_file != len(sizes) or first != len(self.samples):
+            raise self.manifest.damaged("its parts do not cover its files")
+        if head.format != "beton" and any(part.fixed for part in parts):
+            raise self.manifest.damaged("a part without samples")
+        return tuple(parts)
