@@ -57,7 +57,8 @@ class Workplace:
                     "with --resume, or remove that folder"
                 )
             self._hold()
-            remove_leftovers(self.path)
+            for folder in (self.path, *filter(Path.is_dir, self.path.iterdir())):
+                remove_leftovers(folder)
             if task_path.exists():
                 _compare(task_path, json.loads(text))
                 return
