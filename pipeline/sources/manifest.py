@@ -9,6 +9,7 @@ they are used. numpy alone reads them: `np.load("manifest.npz")`.
 
 import io
 import json
+import mmap
 import struct
 import tokenize
 import zipfile
@@ -44,6 +45,8 @@ COLUMNS = {
 number of its file; first byte of the picture there; bytes of the picture; in how many pieces
 RecordIO cut it; its xxh3_64; the end of its name in `keys`."""
 _KEYS = "keys"
+_CHECKED = 1 << 16
+"""Samples at a time."""
 _BLANK = "0" * 16
 
 
@@ -178,8 +181,8 @@ class Manifest:
     def _map_samples(self) -> dict[str, np.ndarray]:
         path = self._samples_path
         try:
-            mapped = np.memmap(path, np.uint8, mode="r").view(np.ndarray)
-            arrays = _find_arrays(path, mapped)
+            file = np.memmap(path, np.uint8, mode="r")
+            arrays = _find_arrays(path, file.view(np.ndarray))
         except FileNotFoundError:
             raise self.damaged(f"{path.name} is missing") from None
         except _BROKEN as error:
@@ -193,33 +196,47 @@ class Manifest:
                 or (name != _KEYS and len(found) != count)
             ):
                 raise self.damaged(f"{path.name}: {name} is missing, or of another form")
+        self._mapping = file
         return {name: arrays[name] for name in (*COLUMNS, _KEYS)}
 
+    def forget(self) -> None:
+        """Give back the memory of the mapped pages, which come again when they are used."""
+        self._mapping._mmap.madvise(mmap.MADV_DONTNEED)  # pyright: ignore
+
     def _check(self) -> None:
-        """Bounds, without reading a shard."""
-        files = np.array(list(self.head.files.values()), np.uint64)
-        shard, length = self["shard"], self["length"].astype(np.uint64)
-        if not len(shard):
+        """Bounds, without reading a shard; piece by piece, to need no memory of its own."""
+        count = len(self)
+        if not count:
             raise self.damaged("it lists no samples")
-        if int(shard.max()) >= len(files):
-            raise self.damaged("a sample lies in a shard that there is not")
-        # A piece of RecordIO has 8 bytes of its own, in place of 4 of the picture.
-        extent = length + np.uint64(4) * (self["pieces"].astype(np.uint64) - np.uint64(1))
-        offset = self["offset"]
-        size = files[shard]
-        if ((offset > size) | (extent > size - np.minimum(offset, size))).any():
-            raise self.damaged("a sample lies outside its shard")
-        if (self["pieces"] == 0).any() or (length == 0).any():
-            raise self.damaged("a sample without bytes")
-        ends = self["key_end"]
-        if (ends[1:] < ends[:-1]).any() or int(ends[-1]) != len(self.keys):
-            raise self.damaged("names that overlap")
-        label = self["label"]
-        if not -1 <= int(label.min()) <= int(label.max()) < len(self.head.classes):
-            raise self.damaged("a label without a class")
+        files = np.array(list(self.head.files.values()), np.uint64)
+        end = 0
+        for start in range(0, count, _CHECKED):
+            rows = slice(start, start + _CHECKED)
+            self._check_extents({name: self[name][rows] for name in COLUMNS}, files)
+            ends = self["key_end"][rows]
+            if int(ends[0]) < end or (ends[1:] < ends[:-1]).any():
+                raise self.damaged("names that overlap")
+            end = int(ends[-1])
+        if end != len(self.keys):
+            raise self.damaged("names that end elsewhere")
         index = np.sort(self["index"])
         if (index[1:] == index[:-1]).any():
             raise self.damaged("two samples of one index")
+
+    def _check_extents(self, columns: dict[str, np.ndarray], files: np.ndarray) -> None:
+        shard, length = columns["shard"], columns["length"].astype(np.uint64)
+        if int(shard.max()) >= len(files):
+            raise self.damaged("a sample lies in a shard that there is not")
+        # A piece of RecordIO has 8 bytes of its own, in place of 4 of the picture.
+        extent = length + np.uint64(4) * (columns["pieces"].astype(np.uint64) - np.uint64(1))
+        offset, size = columns["offset"], files[shard]
+        if ((offset > size) | (extent > size - np.minimum(offset, size))).any():
+            raise self.damaged("a sample lies outside its shard")
+        if (columns["pieces"] == 0).any() or (length == 0).any():
+            raise self.damaged("a sample without bytes")
+        label = columns["label"]
+        if not -1 <= int(label.min()) <= int(label.max()) < len(self.head.classes):
+            raise self.damaged("a label without a class")
 
 
 _BROKEN = (

@@ -32,20 +32,27 @@ class ShardSource:
         self._manifest = manifest = Manifest(Path(path), field=field)
         self.format: Format = _format(manifest, field)
         self.classes = tuple(manifest.head.classes)
-        order = np.argsort(manifest["index"], kind="stable")
-        self._order = order.astype(np.uint32)
-        self.labels = manifest["label"][order].astype(np.int64)
+        self._order = np.argsort(manifest["index"], kind="stable").astype(np.uint32)
+        self.labels = manifest["label"][self._order].astype(np.int64)
         """(N,) int64; -1 without a label."""
         self.data, self._places = self._map_shards()
         """The shards, flat uint8, mapped and not writable."""
-        self.shards = manifest["shard"][order]
-        """(N,) uint32: the number of each picture's shard in `data`."""
-        self.offsets = manifest["offset"][order]
-        """(N,) uint64: where it begins there."""
-        self.lengths = manifest["length"][order]
-        """(N,) uint32: its bytes."""
-        self.is_cut = manifest["pieces"][order] > 1
-        """(N,) bool: whether it lies in pieces, which `read` joins."""
+        manifest.forget()
+
+    def extents(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Where pictures lie.
+
+        Args:
+            indices: (n,) integers.
+
+        Returns:
+            (n,) each: number of the shard in `data`; uint64 first byte in it; uint32 bytes; bool
+            whether it lies in pieces, which `read` joins, and not as a whole.
+        """
+        rows = self._order[indices]
+        columns = (self._manifest[name][rows] for name in ("shard", "offset", "length", "pieces"))
+        shard, offset, length, pieces = columns
+        return shard, offset, length, pieces > 1
 
     def _map_shards(self) -> tuple[list[np.ndarray], list[tuple[int, int, int]]]:
         mapped, places = [], []
@@ -92,8 +99,9 @@ class ShardSource:
 
     def place(self, index: int) -> tuple[int, int, int]:
         """Of the picture in its shard."""
-        device, inode, _ = self._places[int(self.shards[index])]
-        return device, inode, int(self.offsets[index])
+        row = self._order[index]
+        device, inode, _ = self._places[int(self._manifest["shard"][row])]
+        return device, inode, int(self._manifest["offset"][row])
 
     def peek(self, index: int, count: int) -> Peek:
         """See `Source`."""
@@ -102,11 +110,12 @@ class ShardSource:
 
     def read(self, index: int) -> bytes:
         """The picture's file."""
-        shard = self.data[int(self.shards[index])]
-        start, length = int(self.offsets[index]), int(self.lengths[index])
-        if not self.is_cut[index]:
+        row = self._order[index]
+        names = ("shard", "offset", "length", "pieces")
+        number, start, length, count = (int(self._manifest[name][row]) for name in names)
+        shard = self.data[number]
+        if count == 1:
             return shard[start : start + length].tobytes()
-        count = int(self._manifest["pieces"][self._order[index]])
         stored = shard[max(start - PREFIX, 0) : start + length + 4 * (count - 1)].tobytes()
         try:
             return join_pieces(stored, count)

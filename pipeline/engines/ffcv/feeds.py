@@ -60,17 +60,14 @@ class ShardFeed:
     """Pictures of shards, straight from the mapped files."""
 
     def __init__(self, source: ShardSource) -> None:
-        bases = np.array([shard.ctypes.data for shard in source.data], np.uint64)
+        self._bases = np.array([shard.ctypes.data for shard in source.data], np.uint64)
         self._source = source  # keeps the files mapped
-        self._addresses = bases[source.shards] + source.offsets
-        self._lengths = source.lengths
-        self._is_cut = source.is_cut
 
     def fill(self, rows: np.ndarray) -> None:
-        index = rows["index"]
-        rows["address"] = self._addresses[index]
-        rows["length"] = self._lengths[index]
-        rows["status"][self._is_cut[index] & (rows["status"] == WAITING)] = NOT_PLAIN
+        shards, offsets, lengths, is_cut = self._source.extents(rows["index"])
+        rows["address"] = self._bases[shards] + offsets
+        rows["length"] = lengths
+        rows["status"][is_cut & (rows["status"] == WAITING)] = NOT_PLAIN
 
 
 class BetonFeed:
