@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 
-Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio"]
+Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "cifar"]
 """What a data set is kept as."""
 
 
@@ -100,8 +100,8 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     """Open a data set, recognised by looking at it.
 
     Args:
-        path: a folder of class folders, a flat folder of pictures, a `.beton` file, or a folder of
-            shards with its manifest.
+        path: a folder of class folders, a flat folder of pictures, a `.beton` file, a folder of
+            shards with its manifest, or CIFAR's own files.
         field: the configuration's field, named in errors.
 
     Raises:
@@ -112,6 +112,10 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         from .beton import BetonSource
 
         return BetonSource(found, field=field)
+    if data_format == "cifar":
+        from .cifar import CifarSource
+
+        return CifarSource(found, field=field)
     if data_format != "folder":
         from .shards import ShardSource
 
@@ -122,6 +126,7 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
 
 
 def _look(path: str | Path, field: str) -> tuple[Path, Format]:
+    from .cifar import is_cifar
     from .paths import find, shown, why_not_beton
 
     found, is_folder = find(path, field=field)
@@ -129,12 +134,15 @@ def _look(path: str | Path, field: str) -> tuple[Path, Format]:
         return found, _look_into(found)
     if found.suffix == ".beton":
         return found, "beton"
+    if is_cifar(found):
+        return found, "cifar"
     raise UserError(f"{field}={shown(found)}: {why_not_beton(found)}")
 
 
 def _look_into(folder: Path) -> Format:
-    """The format of a folder: its manifest says it, or else it is pictures."""
+    """The format of a folder: its manifest says it, or else a look at a few of its entries."""
+    from .look import look_into
     from .manifest import paths_of, read_format
 
     head, _ = paths_of(folder)
-    return read_format(head) if head.is_file() else "folder"
+    return read_format(head) if head.is_file() else look_into(folder)
