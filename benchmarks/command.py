@@ -1,9 +1,9 @@
 """`swiftsiam bench`: the benchmarks by name."""
 
 from ..pipeline.errors import UserError
-from . import loader
+from . import convert, loader
 
-_BENCHMARKS = {"loader": loader.main}
+_BENCHMARKS = {"loader": loader.main, "convert": convert.main}
 
 
 def main(argv: list[str]) -> int:

@@ -11,7 +11,6 @@ Reading: core-ms an image hardly depends on the neighbours and is what A/B compa
 
 import argparse
 import json
-import statistics
 import subprocess
 import sys
 import time
@@ -30,6 +29,7 @@ from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
 from .contestants import CONTESTANTS, Task
 from .machine import describe_machine, results_folder
+from .spread import spread
 
 _AHEAD = 4  # batches for each worker that may lie ready: not counted in the wall rate
 
@@ -138,23 +138,14 @@ def serve(name: str, task: Task) -> int:
     return 0
 
 
-def _spread(values: list[float]) -> dict[str, float]:
-    quartiles = statistics.quantiles(values, n=4) if len(values) > 1 else [values[0]] * 3
-    return {
-        "median": round(statistics.median(values), 3),
-        "iqr": round(quartiles[2] - quartiles[0], 3),
-        "n": len(values),
-    }
-
-
 def _record(racer: Racer, rounds: list[dict[str, float]], task: Task) -> dict[str, Any]:
     columns = {key: [r[key] for r in rounds] for key in rounds[0]}
     return {
         "scope": "loader",
         "engine": racer.name,
-        "images_per_s": _spread(columns["images_per_s"]),
-        "core_ms_per_image": _spread(columns["core_ms_per_image"]),
-        "memory_mb": _spread(columns["memory_mb"]),
+        "images_per_s": spread(columns["images_per_s"]),
+        "core_ms_per_image": spread(columns["core_ms_per_image"]),
+        "memory_mb": spread(columns["memory_mb"]),
         "first_batch_s": round(racer.startup_s, 2),
         "batch_size": task.batch_size,
         "num_workers": task.num_workers,

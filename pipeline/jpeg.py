@@ -10,6 +10,7 @@ Pillow's 3.2.0).
 """
 
 import io
+import struct
 from typing import NamedTuple
 
 import numpy as np
@@ -24,6 +25,7 @@ SOI, EOI = b"\xff\xd8", b"\xff\xd9"
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 _STANDALONE = frozenset((0x01, *range(0xD0, 0xD9)))
 _JFIF, _ADOBE, _COMMENT = 0xE0, 0xEE, 0xFE
+_FRAME = struct.Struct(">BHHB")
 _IGNORED = frozenset(range(0xE0, 0xF0)) - {_JFIF, _ADOBE} | {_COMMENT}
 
 
@@ -61,13 +63,11 @@ def read_frame(data: bytes) -> Frame:
         elif marker in _STANDALONE:
             position += 2
         elif marker in _START_OF_FRAME:
-            height = int.from_bytes(data[position + 5 : position + 7], "big")
-            width = int.from_bytes(data[position + 7 : position + 9], "big")
-            components, precision = data[position + 9], data[position + 4]
+            precision, height, width, components = _FRAME.unpack_from(data, position + 4)
             headers = b"".join(kept)
             return Frame(height, width, components, precision, headers, position, marker)
         else:
-            end = position + 2 + int.from_bytes(data[position + 2 : position + 4], "big")
+            end = position + 2 + (data[position + 2] << 8 | data[position + 3])
             if marker not in _IGNORED:
                 kept.append(data[position:end])
             position = end

@@ -17,6 +17,73 @@ Done = TypeVar("Done")
 _AHEAD = 2  # tasks that wait for each worker, so that none waits for a task
 
 
+class Workers:
+    """Processes that do tasks; with one worker all is done in this process."""
+
+    def __init__(
+        self,
+        num_workers: int,
+        *,
+        prepare: Callable[..., None] | None = None,
+        arguments: tuple[Any, ...] = (),
+    ) -> None:
+        """
+        Args:
+            num_workers: 0 or 1: this process.
+            prepare: called first, with `arguments`, in each process.
+            arguments: sent to each worker once.
+        """
+        self._num_workers = num_workers
+        self._pool: ProcessPoolExecutor | None = None
+        if num_workers > 1:
+            context = multiprocessing.get_context("forkserver")
+            self._pool = ProcessPoolExecutor(
+                num_workers, mp_context=context, initializer=_start, initargs=(prepare, arguments)
+            )
+        elif prepare:
+            prepare(*arguments)
+
+    def run(self, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
+        """Results in the order in which they are done. Few tasks are under way at a time.
+
+        Args:
+            function: of a module, since it is called in other processes.
+            tasks: each is sent to a worker.
+
+        Raises:
+            MachineError: a worker was killed.
+        """
+        if self._pool is None:
+            yield from map(function, tasks)
+            return
+        try:
+            running: set[Future[Done]] = set()
+            for task in tasks:
+                running.add(self._pool.submit(function, task))
+                if len(running) >= self._num_workers * _AHEAD:
+                    done, running = wait(running, return_when=FIRST_COMPLETED)
+                    yield from (future.result() for future in done)
+            while running:
+                done, running = wait(running, return_when=FIRST_COMPLETED)
+                yield from (future.result() for future in done)
+        except BrokenProcessPool:
+            raise MachineError(
+                "a worker was killed, by the system when memory runs out; take fewer workers"
+            ) from None
+
+    def close(self) -> None:
+        """Wait for what is under way, and end them."""
+        if self._pool:
+            self._pool.shutdown(cancel_futures=True)
+        self._pool = None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
 def run_tasks(
     function: Callable[[Task], Done],
     tasks: Iterable[Task],
@@ -25,43 +92,9 @@ def run_tasks(
     prepare: Callable[..., None] | None = None,
     arguments: tuple[Any, ...] = (),
 ) -> Iterator[Done]:
-    """Results in the order in which they are done. Few tasks are under way at a time.
-
-    Args:
-        function: of a module, since it is called in other processes.
-        tasks: each is sent to a worker.
-        num_workers: 0 or 1: all is done in this process.
-        prepare: called first, with `arguments`, in each process.
-        arguments: sent to each worker once.
-
-    Raises:
-        MachineError: a worker was killed.
-    """
-    if num_workers <= 1:
-        if prepare:
-            prepare(*arguments)
-        yield from map(function, tasks)
-        return
-    context = multiprocessing.get_context("forkserver")
-    pool = ProcessPoolExecutor(
-        num_workers, mp_context=context, initializer=_start, initargs=(prepare, arguments)
-    )
-    try:
-        running: set[Future[Done]] = set()
-        for task in tasks:
-            running.add(pool.submit(function, task))
-            if len(running) >= num_workers * _AHEAD:
-                done, running = wait(running, return_when=FIRST_COMPLETED)
-                yield from (future.result() for future in done)
-        while running:
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            yield from (future.result() for future in done)
-    except BrokenProcessPool:
-        raise MachineError(
-            "a worker process was killed, by the system when memory runs out; take fewer workers"
-        ) from None
-    finally:
-        pool.shutdown(cancel_futures=True)
+    """`Workers.run` with workers of its own."""
+    with Workers(num_workers, prepare=prepare, arguments=arguments) as workers:
+        yield from workers.run(function, tasks)
 
 
 def _start(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -7,7 +7,8 @@ from ..arguments import Parser, user_path, whole
 from ..errors import UserError
 from ..machine import num_cores
 from ..sources import open_source
-from .driver import Options, Outcome, convert, rejected_path
+from .driver import Options, Outcome, convert
+from .finish import rejected_path
 from .formats import FORMATS
 from .progress import show_progress
 

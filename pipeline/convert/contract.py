@@ -30,7 +30,7 @@ STORED = np.dtype(
 """A picture that will be stored; the columns of the manifest have the same names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # frozen, it would take four times as long to make
 class Sample:
     """One record of `STORED`."""
 

@@ -1,10 +1,7 @@
 """A conversion from beginning to end: examine, plan, write, publish."""
 
 import contextlib
-import csv
 import errno
-import io
-import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -14,21 +11,17 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BadSampleError, MachineError, UserError
-from ..files import sync, write_atomically
-from ..order import shuffled
-from ..pool import run_tasks
+from ..errors import MachineError, UserError
+from ..pool import Workers
 from ..sources import Source
-from ..sources.manifest import COLUMNS, RAW, Head, checksum, encode_head, encode_samples, paths_of
-from .contract import STORED, Layout, Sample, ShardFormat
-from .examine import EXAMINED, Rules, choose_rules, examine
+from .contract import STORED, Layout, ShardFormat
+from .examine import choose_rules
+from .finish import finish
 from .formats import build_format
-from .parts import Work, write_part
+from .parts import Work
 from .progress import ShowProgress
+from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
 from .workplace import Workplace
-
-CHUNK = 1024
-"""Pictures that a worker examines at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,24 +76,36 @@ def convert(
     """
     place = Workplace(target)
     shard_format = _build(options)
+    workers: Workers | None = None
     with _disk(target):
         place.begin(_describe(source, options), resume=resume)
         try:
             rules = choose_rules(shard_format, mode=options.mode, quality=options.quality)
-            shared = _Shared(source, shard_format, rules, str(target))
-            _examine_all(place, shared, num_workers, progress)
+            shared = Shared(source, shard_format, rules, str(target))
+            workers = Workers(num_workers, prepare=prepare, arguments=(shared,))
+            _examine_all(place, shared, workers, progress)
             examined, notes = _gather(place, len(source))
             samples, spooled = _order(source, examined, options.seed)
             name = target.name.removesuffix(".beton")
             layout = shard_format.plan(samples, name=name, shard_size=options.shard_size)
             _check_space(place, layout, tell)
             place.make_files(layout.names, layout.sizes)
-            _write_all(place, shared, samples, spooled, layout, num_workers, progress)
+            _write_all(place, shared, samples, spooled, layout, workers, progress)
+            workers.close()
             outcome = _outcome(source, samples, layout, notes)
-            _finish(place, source, shared, samples, layout, options, outcome)
+            made = {
+                "options": asdict(options),
+                "source": source.digest,
+                "num_converted": outcome.converted,
+                "num_rejected": len(outcome.rejected),
+            }
+            rejected = outcome.rejected
+            finish(place, source, shard_format, samples, layout, made=made, rejected=rejected)
             place.publish()
             place.remove()
         finally:
+            if workers:
+                workers.close()
             place.close()
     return outcome
 
@@ -128,73 +133,19 @@ def _disk(target: Path) -> Iterator[None]:
         raise MachineError(f"DST={target}: {what}") from error
 
 
-@dataclass(frozen=True)
-class _Shared:
-    """What every worker has."""
-
-    source: Source
-    shard_format: ShardFormat
-    rules: Rules
-    target: str
-
-
-_shared: _Shared
-
-
-def _prepare(shared: _Shared) -> None:
-    global _shared
-    _shared = shared
-
-
 # The first pass
 
 
 def _examine_all(
-    place: Workplace, shared: _Shared, num_workers: int, progress: ShowProgress
+    place: Workplace, shared: Shared, workers: Workers, progress: ShowProgress
 ) -> None:
     count = len(shared.source)
     chunks = range(-(-count // CHUNK))
     left = [chunk for chunk in chunks if not place.is_examined(chunk)]
     with progress("examining", count) as bar:
-        bar.skip(count - sum(len(_indices(chunk, count)) for chunk in left))
-        for num_done, num_bytes in run_tasks(
-            _examine_chunk, left, num_workers=num_workers, prepare=_prepare, arguments=(shared,)
-        ):
+        bar.skip(count - sum(len(chunk_indices(chunk, count)) for chunk in left))
+        for num_done, num_bytes in workers.run(examine_chunk, left):
             bar.advance(num_done, num_bytes)
-
-
-def _indices(chunk: int, count: int) -> range:
-    return range(chunk * CHUNK, min((chunk + 1) * CHUNK, count))
-
-
-def _examine_chunk(chunk: int) -> tuple[int, int]:
-    """Examine a chunk and keep the outcome. Returns pictures, and their bytes."""
-    place = Workplace(Path(_shared.target))
-    source = _shared.source
-    indices = _indices(chunk, len(source))
-    table = np.zeros(len(indices), EXAMINED)
-    rejected: dict[int, str] = {}
-    converted: Counter[str] = Counter()
-    with open(place.spool_path(chunk), "wb") as spool:
-        for row, index in enumerate(indices):
-            try:
-                found, picture, reason = examine(
-                    source, index, rules=_shared.rules, shard_format=_shared.shard_format
-                )
-            except BadSampleError as error:
-                table[row]["is_rejected"] = True
-                rejected[index] = str(error)
-                continue
-            if reason:
-                converted[reason] += 1
-            if found["spooled"] >= 0:
-                found["spooled"] = spool.tell()
-                spool.write(picture)
-            table[row] = found
-        spool.flush()
-        sync(spool.fileno())
-    place.keep_examined(chunk, table, {"rejected": rejected, "converted": converted})
-    return len(indices), int(table["length"].sum())
 
 
 @dataclass(frozen=True)
@@ -220,6 +171,8 @@ def _gather(place: Workplace, count: int) -> tuple[np.ndarray, _Notes]:
 
 def _order(source: Source, examined: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) records of `STORED` in the order to be stored, and (N,) where they are spooled."""
+    from ..order import shuffled  # numba comes with it, which workers need not import
+
     kept = np.flatnonzero(~examined["is_rejected"])
     if not len(kept):
         raise UserError(f"SRC: none of its {len(examined):,} pictures can be stored")
@@ -259,11 +212,11 @@ def _size(count: int) -> str:
 
 def _write_all(
     place: Workplace,
-    shared: _Shared,
+    shared: Shared,
     samples: np.ndarray,
     spooled: np.ndarray,
     layout: Layout,
-    num_workers: int,
+    workers: Workers,
     progress: ShowProgress,
 ) -> None:
     left = [part for part in range(len(layout.parts)) if not place.is_written(part)]
@@ -281,51 +234,8 @@ def _write_all(
     todo = sum(layout.parts[number].last - layout.parts[number].first for number in left)
     with progress("writing", len(samples)) as bar:
         bar.skip(len(samples) - todo)
-        for num_done, num_bytes in run_tasks(
-            _write_part, work(), num_workers=num_workers, prepare=_prepare, arguments=(shared,)
-        ):
+        for num_done, num_bytes in workers.run(write_task, work()):
             bar.advance(num_done, num_bytes)
-
-
-def _write_part(task: tuple[int, str, Work, np.ndarray]) -> tuple[int, int]:
-    """Write a part and keep its checksums. Returns its pictures and bytes."""
-    number, name, work, spooled = task
-    place = Workplace(Path(_shared.target))
-    file = os.open(place.out / name, os.O_WRONLY | os.O_CLOEXEC)
-    try:
-        whole, checksums = write_part(
-            file,
-            _shared.shard_format,
-            work,
-            lambda row, sample: _read(place, sample, int(spooled[row])),
-        )
-        sync(file)
-    finally:
-        os.close(file)
-    place.keep_written(number, whole, checksums)
-    return len(work.samples), work.part.end - work.part.begin
-
-
-def _read(place: Workplace, sample: Sample, spooled: int) -> bytes:
-    """The picture as it is to be stored."""
-    if spooled >= 0:
-        file = os.open(place.spool_path(sample.index // CHUNK), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            data = os.pread(file, sample.length, spooled)
-        finally:
-            os.close(file)
-    elif sample.kind == RAW:
-        from ..decode import decode_rgb
-
-        data = decode_rgb(_shared.source.read(sample.index)).tobytes()
-    else:
-        data = _shared.source.read(sample.index)
-    if len(data) != sample.length:
-        raise UserError(
-            f"{_shared.source.key(sample.index)}: has changed while it was converted; remove "
-            f"{place.path} and start again"
-        )
-    return data
 
 
 # The end
@@ -339,70 +249,3 @@ def _outcome(source: Source, samples: np.ndarray, layout: Layout, notes: _Notes)
         converted=dict(sorted(notes.converted.items())),
         rejected={source.key(index): why for index, why in sorted(notes.rejected.items())},
     )
-
-
-def _finish(
-    place: Workplace,
-    source: Source,
-    shared: _Shared,
-    samples: np.ndarray,
-    layout: Layout,
-    options: Options,
-    outcome: Outcome,
-) -> None:
-    """Manifest, indexes and the list of what was rejected."""
-    written = [place.load_written(number) for number in range(len(layout.parts))]
-    checksums = np.concatenate([sums for _, sums in written])
-    parts = tuple(
-        (part.file, part.begin, part.end, f"{whole:016x}")
-        for part, (whole, _) in zip(layout.parts, written, strict=True)
-    )
-    indexes = {}
-    for name, content in shared.shard_format.indexes(samples, layout):
-        write_atomically(place.out / name, content)
-        indexes[name] = checksum(content)
-    keys = [source.key(index).encode("utf-8", "surrogateescape") for index in samples["index"]]
-    columns = {name: samples[name] for name in COLUMNS if name in (STORED.names or ())}
-    columns |= {
-        "shard": layout.shard,
-        "offset": layout.offset,
-        "checksum": checksums,
-        "key_end": np.cumsum([len(key) for key in keys]),
-    }
-    arrays = encode_samples(columns, b"".join(keys))
-    head_path, samples_path = (place.out / path.name for path in paths_of(place.target))
-    write_atomically(samples_path, arrays)
-    made = {
-        "options": asdict(options),
-        "source": source.digest,
-        "num_converted": outcome.converted,
-        "num_rejected": len(outcome.rejected),
-    }
-    head = Head(
-        format=options.to,
-        classes=source.classes,
-        num_samples=len(samples),
-        files=dict(zip(layout.names, layout.sizes, strict=True)),
-        parts=parts,
-        indexes=indexes,
-        samples=checksum(arrays),
-        made=made,
-    )
-    if outcome.rejected:
-        write_atomically(rejected_path(place.target, place.out), _table(outcome.rejected))
-    write_atomically(head_path, encode_head(head))
-
-
-def rejected_path(target: Path, folder: Path | None = None) -> Path:
-    """Where the list of what was rejected lies."""
-    if target.suffix == ".beton":
-        return (folder or target.parent) / f"{target.name}.rejected.csv"
-    return (folder or target) / "rejected.csv"
-
-
-def _table(rejected: dict[str, str]) -> bytes:
-    text = io.StringIO()
-    rows = csv.writer(text, lineterminator="\n")
-    rows.writerow(("picture", "reason"))
-    rows.writerows(rejected.items())
-    return text.getvalue().encode("utf-8", "surrogateescape")

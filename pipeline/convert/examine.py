@@ -8,6 +8,7 @@ PNG, which lose nothing, or to JPEG where that is asked for.
 import io
 import struct
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -18,6 +19,22 @@ from ..jpeg import EOI, SOI, Frame, read_frame
 from ..sources import Source
 from ..sources.manifest import JPEG, PNG, RAW
 from .contract import ShardFormat
+
+
+class Examined(NamedTuple):
+    """What was found."""
+
+    kind: int = JPEG
+    is_converted: bool = False
+    is_rejected: bool = False
+    length: int = 0
+    """Bytes of the picture as it will be stored."""
+    width: int = 0
+    height: int = 0
+    pieces: int = 1
+    spooled: int = -1
+    """Where the converted picture waits; -1: nowhere."""
+
 
 EXAMINED = np.dtype(
     [
@@ -31,7 +48,7 @@ EXAMINED = np.dtype(
         ("spooled", "<i8"),
     ]
 )
-"""What was found; `spooled`: where the converted picture waits, -1: nowhere."""
+"""`Examined` as a record."""
 
 _HEAD = 4096
 _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
@@ -61,7 +78,7 @@ def choose_rules(shard_format: ShardFormat, *, mode: str, quality: int) -> Rules
 
 def examine(
     source: Source, index: int, *, rules: Rules, shard_format: ShardFormat
-) -> tuple[np.ndarray, bytes, str]:
+) -> tuple[Examined, bytes, str]:
     """Look at one picture.
 
     Args:
@@ -71,37 +88,29 @@ def examine(
         shard_format: which format it is for.
 
     Returns:
-        A record of `EXAMINED`; the picture, where it was encoded anew; why it was converted.
+        What was found; the picture, where it was encoded anew; why it was converted.
 
     Raises:
         BadSampleError: it cannot be read, or not be stored.
     """
-    found = np.zeros((), EXAMINED)
-    found["pieces"], found["spooled"] = 1, -1
     peek = source.peek(index, _HEAD)
     kind, height, width, reason = _judge(source, index, peek.head, peek.tail, rules)
-    picture = b""
+    length, picture = peek.size, b""
     if reason:
         kind = rules.otherwise
-        found["is_converted"] = True
         pixels = decode_rgb(source.read(index))
         height, width = pixels.shape[:2]
-        length = pixels.nbytes
         if kind != RAW:
             picture = _encode(pixels, kind, quality=rules.quality)
-            length = len(picture)
-            found["spooled"] = 0
-    else:
-        length = peek.size
+        length = len(picture) or pixels.nbytes
     if length > shard_format.largest:
         raise BadSampleError(
             f"{length:,} bytes, and a picture of this format has at most {shard_format.largest:,}"
         )
+    pieces = 1
     if shard_format.needs_content:
-        found["pieces"] = shard_format.count_pieces(picture or source.read(index))
-    found["kind"], found["length"] = kind, length
-    found["height"], found["width"] = height, width
-    return found, picture, reason
+        pieces = shard_format.count_pieces(picture or source.read(index))
+    return Examined(kind, bool(reason), False, length, width, height, pieces), picture, reason
 
 
 def _judge(

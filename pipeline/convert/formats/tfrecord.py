@@ -9,6 +9,7 @@ is read. DALI's index has a line `offset size` for each record, frame included.
 
 import struct
 from collections.abc import Iterable
+from functools import cache
 
 import google_crc32c
 import numpy as np
@@ -76,7 +77,7 @@ def example_head(label: int, index: int, length: int) -> bytes:
     Protobuf: a field is its number << 3 | 2, a length, and so many bytes. Example{1: Features{1:
     entry{1: name, 2: Feature{1: BytesList{1: bytes} or 3: Int64List{1: packed}}}}}.
     """
-    numbers = _int64_entry(LABEL, label) + _int64_entry(INDEX, index)
+    numbers = _label_entry(label) + _int64_entry(INDEX, index)
     value = b"\x0a" + _varint(length)
     value = b"\x0a" + _varint(len(value) + length) + value
     value = b"\x12" + _varint(len(value) + length) + value
@@ -84,6 +85,11 @@ def example_head(label: int, index: int, length: int) -> bytes:
     entry = b"\x0a" + _varint(len(entry) + length) + entry
     features = numbers + entry
     return b"\x0a" + _varint(len(features) + length) + features
+
+
+@cache
+def _label_entry(label: int) -> bytes:
+    return _int64_entry(LABEL, label)
 
 
 def _int64_entry(name: bytes, value: int) -> bytes:
@@ -98,6 +104,8 @@ def _field(number: int, content: bytes) -> bytes:
 def _varint(value: int) -> bytes:
     """Seven bits to a byte, the lowest first; a negative one as 64 bits."""
     value &= 2**64 - 1
+    if value < 0x80:
+        return bytes((value,))
     out = bytearray()
     while value >= 0x80:
         out.append(value & 0x7F | 0x80)

@@ -92,12 +92,21 @@ def _header(name: str, size: int) -> bytes:
     """USTAR: a regular file of mode 0644, owner 0, time 0. Numbers in octal; the checksum is the
     sum of all bytes, with blanks in its own place.
     """
-    block = bytearray(_BLOCK)
-    block[0 : len(name)] = name.encode("ascii")
-    block[100:124] = b"0000644\x000000000\x000000000\x00"
-    block[124:148] = b"%011o\x0000000000000\x00" % size
-    block[148:157] = b"        0"
-    block[257:265] = b"ustar\x0000"
-    block[329:345] = b"0000000\x000000000\x00"
-    block[148:156] = b"%06o\0 " % sum(block)
-    return bytes(block)
+    encoded, octal = name.encode("ascii"), b"%011o" % size
+    total = _SUM + sum(encoded) + sum(octal)
+    return b"".join((
+        encoded.ljust(100, b"\0"),
+        _OWNER,
+        octal,
+        _TIME,
+        b"%06o\0 " % total,
+        _REST,
+    ))  # fmt: skip
+
+
+_OWNER = b"0000644\x000000000\x000000000\x00"
+_TIME = b"\x0000000000000\x00"
+_REST = (b"0" + bytes(100) + b"ustar\x0000" + bytes(64) + b"0000000\x000000000\x00").ljust(
+    356, b"\0"
+)
+_SUM = sum(_OWNER + _TIME + b" " * 8 + _REST)

@@ -127,7 +127,7 @@ def test_nothing_is_done_twice(
     convert_to: Callable,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(driver, "_examine_chunk", None)
+    monkeypatch.setattr(driver, "examine_chunk", None)
     convert_to(kinds_folder, stopped_halfway, to, resume=True)
 
 
