@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 
-Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "cifar"]
+Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "cifar", "tar"]
 """What a data set is kept as."""
 
 
@@ -101,7 +101,8 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
 
     Args:
         path: a folder of class folders, a flat folder of pictures, a `.beton` file, a folder of
-            shards with its manifest, or CIFAR's own files.
+            shards with its manifest, CIFAR's own files,
+            or a `.tar` archive of pictures, of class folders or of archives.
         field: the configuration's field, named in errors.
 
     Raises:
@@ -116,6 +117,10 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         from .cifar import CifarSource
 
         return CifarSource(found, field=field)
+    if data_format == "tar":
+        from .tar import TarSource
+
+        return TarSource(found, field=field)
     if data_format != "folder":
         from .shards import ShardSource
 
@@ -128,6 +133,7 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
 def _look(path: str | Path, field: str) -> tuple[Path, Format]:
     from .cifar import is_cifar
     from .paths import find, shown, why_not_beton
+    from .tar import is_tar
 
     found, is_folder = find(path, field=field)
     if is_folder:
@@ -136,6 +142,8 @@ def _look(path: str | Path, field: str) -> tuple[Path, Format]:
         return found, "beton"
     if is_cifar(found):
         return found, "cifar"
+    if is_tar(found):
+        return found, "tar"
     raise UserError(f"{field}={shown(found)}: {why_not_beton(found)}")
 
 

@@ -1,6 +1,7 @@
 """Which files of a folder are pictures: by name where the extension is known, else by content."""
 
 import os
+from collections.abc import Callable
 
 EXTENSIONS = frozenset(
     (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp", ".gif")
@@ -43,11 +44,15 @@ def is_hidden(name: str) -> bool:
     return name.startswith(".") or name in _HOUSEKEEPING
 
 
-def why_no_picture(path: str) -> str | None:
+def why_no_picture(path: str, read_head: Callable[[str], bytes] | None = None) -> str | None:
     """The reason to leave a regular file out, or None where it is a picture that can be read.
 
     An empty file with a picture's extension is a picture: a bad one, which is named when it is
     read. Only files whose extension says nothing are opened.
+
+    Args:
+        path: of the file.
+        read_head: (path) → the file's first 32 bytes, where it is not on the disk by itself.
     """
     name = path[path.rfind("/") + 1 :]
     stem, _, extension = name.rpartition(".")
@@ -59,7 +64,7 @@ def why_no_picture(path: str) -> str | None:
     if extension in _TIFF_BY_CONTENT:
         return _unreadable(extension)
     try:
-        head = _read_head(path)
+        head = (read_head or _read_head)(path)
     except OSError as error:
         return f"files of no known extension that cannot be opened ({error.strerror})"
     if _is_readable(head):

@@ -2,12 +2,29 @@
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 
 from ..errors import UserError
 
-_ARCHIVES = frozenset((".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"))
+_ARCHIVES = frozenset((".gz", ".bz2", ".xz", ".zst", ".zip", ".7z", ".rar"))
+_COMPRESSED_TAR = re.compile(
+    r"\.(tgz|tbz2?|txz|tzst|tar\.(gz|bz2|xz|zst|lz4|lzma|Z))$", re.IGNORECASE
+)
+_COMPRESSED = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ\0": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+    b"\x04\x22\x4d\x18": "unlz4",
+}
+"""How a compressed file begins, and the command that decompresses it."""
+
+_DECOMPRESS = (
+    "a compressed archive, in which no picture can be read by itself; decompress it ({command}) "
+    "and give the .tar"
+)
 _LONGEST = 400
 """Characters of a name in a message."""
 
@@ -51,8 +68,9 @@ def why_not_beton(path: Path) -> str:
     """What to do with a file that is no beton, in words."""
     from .kinds import why_no_picture
 
-    suffix = path.suffix.lower()
-    if suffix in _ARCHIVES:
+    if _COMPRESSED_TAR.search(path.name):
+        return _DECOMPRESS.format(command="gunzip, bunzip2, unxz or unzstd")
+    if path.suffix.lower() in _ARCHIVES:
         return "not a folder but an archive; unpack it and give the folder of class folders"
     if why_no_picture(str(path)) is None:
         return (
@@ -60,6 +78,18 @@ def why_not_beton(path: Path) -> str:
             "or a folder of pictures"
         )
     return "not a folder; give a folder of class folders, or a .beton file"
+
+
+def why_compressed(head: bytes) -> str | None:
+    """What to do with an archive that is compressed, in words; None where it is not.
+
+    Args:
+        head: its first bytes, 6 at least.
+    """
+    for start, command in _COMPRESSED.items():
+        if head.startswith(start):
+            return _DECOMPRESS.format(command=command)
+    return None
 
 
 def _why_not_found(path: Path, error: OSError) -> str:

@@ -11,6 +11,7 @@ from ...errors import BadSampleError, UserError
 from ...sources import Source
 from ...sources.beton import BetonSource
 from ...sources.shards import ShardSource
+from ...sources.tar import TarSource
 from .loop import NOT_PLAIN, WAITING
 
 
@@ -30,7 +31,8 @@ def build_feed(source: Source) -> Feed:
     """The feed of a source. Raises UserError: see `BetonFeed`."""
     if isinstance(source, BetonSource):
         return BetonFeed(source)
-    return ShardFeed(source) if isinstance(source, ShardSource) else BytesFeed(source)
+    is_mapped = isinstance(source, ShardSource | TarSource)
+    return ShardFeed(source) if is_mapped else BytesFeed(source)
 
 
 class BytesFeed:
@@ -57,9 +59,9 @@ class BytesFeed:
 
 
 class ShardFeed:
-    """Pictures of shards, straight from the mapped files."""
+    """Pictures of shards or of a tar archive, straight from the mapped files."""
 
-    def __init__(self, source: ShardSource) -> None:
+    def __init__(self, source: ShardSource | TarSource) -> None:
         self._bases = np.array([shard.ctypes.data for shard in source.data], np.uint64)
         self._source = source  # keeps the files mapped
 

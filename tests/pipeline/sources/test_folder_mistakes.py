@@ -169,8 +169,7 @@ def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "told"),
     [
-        ("a.tar", r"not a folder but an archive; unpack it and give the folder"),
-        ("a.tar.gz", r"not a folder but an archive; unpack it"),
+        ("a.tar.gz", r"a compressed archive, in which .*; decompress it \(gunzip"),
         ("a.ZIP", r"not a folder but an archive; unpack it"),
         ("a.jpg", r"not a folder but a single picture; give the folder that holds"),
         ("a.csv", r"not a folder; give a folder of class folders, or a \.beton file$"),
