@@ -8,7 +8,7 @@ import numpy as np
 
 from ..errors import UserError
 
-Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "cifar", "tar"]
+Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "parquet", "cifar", "tar"]
 """What a data set is kept as."""
 
 
@@ -101,7 +101,7 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
 
     Args:
         path: a folder of class folders, a flat folder of pictures, a `.beton` file, a folder of
-            shards with its manifest, CIFAR's own files,
+            shards with its manifest, a `.parquet` file or a folder of them, CIFAR's own files,
             or a `.tar` archive of pictures, of class folders or of archives.
         field: the configuration's field, named in errors.
 
@@ -113,6 +113,10 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         from .beton import BetonSource
 
         return BetonSource(found, field=field)
+    if data_format == "parquet":
+        from .parquet import ParquetSource
+
+        return ParquetSource(found, field=field)
     if data_format == "cifar":
         from .cifar import CifarSource
 
@@ -132,14 +136,19 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
 
 def _look(path: str | Path, field: str) -> tuple[Path, Format]:
     from .cifar import is_cifar
+    from .parquet_files import SUFFIX, is_part
     from .paths import find, shown, why_not_beton
     from .tar import is_tar
 
+    if is_part(path):
+        return Path(path).expanduser(), "parquet"
     found, is_folder = find(path, field=field)
     if is_folder:
         return found, _look_into(found)
     if found.suffix == ".beton":
         return found, "beton"
+    if found.suffix == SUFFIX:
+        return found, "parquet"
     if is_cifar(found):
         return found, "cifar"
     if is_tar(found):

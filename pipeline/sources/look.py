@@ -6,6 +6,7 @@ from pathlib import Path
 from . import Format
 from .cifar import is_cifar
 from .kinds import EXTENSIONS, is_hidden
+from .parquet_files import is_parquet
 
 _LOOK = 1000
 """Entries at most, so that a folder of a million pictures without extensions opens as before."""
@@ -14,7 +15,7 @@ _LOOK = 1000
 def look_into(folder: Path) -> Format:
     """The format of a folder: pictures, as soon as one entry is a picture or a folder.
 
-    Then a table beside pictures or class folders is no data set of its own;
+    Then a table beside pictures or class folders (`metadata.parquet`) is no data set of its own;
     and of class folders only the first entry is seen. A folder that cannot be listed is left to
     whoever lists it.
     """
@@ -27,7 +28,9 @@ def look_into(folder: Path) -> Format:
                     continue
                 if extension in EXTENSIONS or entry.is_dir():
                     return "folder"
-                if is_cifar(folder / entry.name):
+                if is_parquet(entry.name):
+                    formats.add("parquet")
+                elif is_cifar(folder / entry.name):
                     formats.add("cifar")
     except OSError:
         pass
