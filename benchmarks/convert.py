@@ -57,7 +57,8 @@ Run = Callable[[str, Path, int], tuple[int, int]]
 
 def _convert(to: str, **changes: Any) -> Run:
     def run(data: str, dst: Path, num_workers: int) -> tuple[int, int]:
-        from ..pipeline.convert.driver import Options, convert
+        from ..pipeline.convert.contract import Options
+        from ..pipeline.convert.driver import convert
         from ..pipeline.convert.progress import show_progress
 
         outcome = convert(
@@ -138,6 +139,7 @@ def _ffcv_writer(data: str, dst: Path, num_workers: int) -> tuple[int, int]:
 
 CONTESTANTS: dict[str, tuple[Run, str]] = {
     **{name: (_convert(name), f"swiftsiam: {text}") for name, text in FORMATS.items()},
+    "beton-256": (_convert("beton", max_side=256, quality=90), "swiftsiam: beton, 256 px at most"),
     "read-only": (_read_only, "every picture read, nothing written"),
     "disk": (_disk, "as many bytes as the pictures have, written and synced"),
     "ffcv-writer": (_ffcv_writer, "FFCV's DatasetWriter, which encodes anew at quality 90"),

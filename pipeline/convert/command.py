@@ -7,7 +7,8 @@ from ..arguments import Parser, user_path, whole
 from ..errors import UserError
 from ..machine import num_cores
 from ..sources import open_source
-from .driver import Options, Outcome, convert
+from .contract import Options
+from .driver import Outcome, convert
 from .finish import rejected_path
 from .formats import FORMATS
 from .progress import show_progress
@@ -54,6 +55,24 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--quality", type=whole(1, 100), default=95, help="of JPEGs that are made (95)"
     )
     parser.add_argument(
+        "--max-side",
+        type=whole(1, 65_535),
+        default=None,
+        metavar="PX",
+        help="make larger pictures smaller, as JPEG: their longer side has so many pixels then",
+    )
+    parser.add_argument(
+        "--apply-exif",
+        action="store_true",
+        help="turn pictures upright as EXIF says, which training ignores; they are encoded anew",
+    )
+    parser.add_argument(
+        "--normalise-jpeg",
+        action="store_true",
+        help="rewrite progressive JPEGs as baseline ones without loss: they decode about three "
+        "times as fast then",
+    )
+    parser.add_argument(
         "--page-size",
         type=whole(1, 1024),
         default=None,
@@ -85,6 +104,9 @@ def main(argv: list[str]) -> int:
         to=args.to,
         mode=args.mode if args.to == "beton" else "smart",
         quality=args.quality,
+        max_side=args.max_side,
+        apply_exif=args.apply_exif,
+        normalise_jpeg=args.normalise_jpeg,
         page_size=args.page_size and args.page_size << 20,
         shard_size=args.shard_size * 1_000_000,
         seed=args.seed,

@@ -16,6 +16,31 @@ from ..sources.manifest import JPEG, PNG, RAW
 KINDS = {JPEG: "JPEG", RAW: "raw pixels", PNG: "PNG"}
 """How pictures are stored, in words."""
 
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What decides the bytes of the result."""
+
+    to: str
+    """Name of the format."""
+    mode: str = "smart"
+    """Of a beton: smart, jpg or raw, see `examine.choose_rules`."""
+    quality: int = 95
+    """Of JPEGs that are made."""
+    max_side: int | None = None
+    """Larger pictures are made smaller, px."""
+    apply_exif: bool = False
+    """Turn pictures upright."""
+    normalise_jpeg: bool = False
+    """Rewrite progressive JPEGs as baseline ones."""
+    page_size: int | None = None
+    """Of a beton, bytes."""
+    shard_size: int = 256_000_000
+    """Bytes."""
+    seed: int = 0
+    """Of the order."""
+
+
 STORED = np.dtype(
     [
         ("index", "<i8"),

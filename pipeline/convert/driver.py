@@ -14,7 +14,7 @@ import numpy as np
 from ..errors import MachineError, UserError
 from ..pool import Workers
 from ..sources import Source
-from .contract import STORED, Layout, ShardFormat
+from .contract import STORED, Layout, Options, ShardFormat
 from .examine import choose_rules
 from .finish import finish
 from .formats import build_format
@@ -22,18 +22,6 @@ from .parts import Work
 from .progress import ShowProgress
 from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
 from .workplace import Workplace
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """What decides the bytes of the result."""
-
-    to: str
-    mode: str = "smart"
-    quality: int = 95
-    page_size: int | None = None
-    shard_size: int = 256 << 20
-    seed: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,7 +68,7 @@ def convert(
     with _disk(target):
         place.begin(_describe(source, options), resume=resume)
         try:
-            rules = choose_rules(shard_format, mode=options.mode, quality=options.quality)
+            rules = choose_rules(shard_format, options)
             shared = Shared(source, shard_format, rules, str(target))
             workers = Workers(num_workers, prepare=prepare, arguments=(shared,))
             _examine_all(place, shared, workers, progress)

@@ -5,20 +5,19 @@ the format cannot be trusted with (CMYK, PNG in a beton, other kinds) is convert
 PNG, which lose nothing, or to JPEG where that is asked for.
 """
 
-import io
 import struct
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from ..decode import check_pixels, decode_rgb
 from ..errors import BadSampleError
 from ..jpeg import EOI, SOI, Frame, read_frame
 from ..sources import Source
 from ..sources.manifest import JPEG, PNG, RAW
-from .contract import ShardFormat
+from .contract import Options, ShardFormat
+from .remake import encode, normalise, read_orientation, shrink, turn
 
 
 class Examined(NamedTuple):
@@ -53,6 +52,7 @@ EXAMINED = np.dtype(
 _HEAD = 4096
 _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 """Baseline, extended and progressive: what every reader takes."""
+_PROGRESSIVE = 0xC2
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x60\x82"  # of IEND's checksum
 
@@ -64,16 +64,21 @@ class Rules:
     keeps_jpeg: bool
     keeps_png: bool
     otherwise: int
-    """JPEG, RAW or PNG."""
-    quality: int
-    """Of JPEGs that are made."""
+    """What pictures of other kinds become: JPEG, RAW or PNG."""
+    changed: int
+    """What pictures become that are made smaller, and JPEGs that are turned: JPEG or RAW."""
+    options: Options
 
 
-def choose_rules(shard_format: ShardFormat, *, mode: str, quality: int) -> Rules:
-    """The rules of a format; `mode` is a beton's: smart, jpg, raw."""
+def choose_rules(shard_format: ShardFormat, options: Options) -> Rules:
+    """The rules of a format. A beton's mode: smart keeps JPEGs and loses nothing of the rest; jpg
+    makes JPEGs of the rest; raw keeps nothing encoded.
+    """
     if shard_format.takes_png:
-        return Rules(True, True, PNG, quality)
-    return Rules(mode != "raw", False, JPEG if mode == "jpg" else RAW, quality)
+        return Rules(True, True, PNG, JPEG, options)
+    if options.mode == "raw":
+        return Rules(False, False, RAW, RAW, options)
+    return Rules(True, False, JPEG if options.mode == "jpg" else RAW, JPEG, options)
 
 
 def examine(
@@ -96,13 +101,28 @@ def examine(
     peek = source.peek(index, _HEAD)
     kind, height, width, reason = _judge(source, index, peek.head, peek.tail, rules)
     length, picture = peek.size, b""
-    if reason:
+    options = rules.options
+    orientation = 1
+    if options.apply_exif and not (peek.head[:2] == SOI and b"Exif" not in peek.head):
+        orientation = read_orientation(source.read(index))
+    is_large = options.max_side is not None and max(height, width) > options.max_side
+    if reason or is_large or orientation != 1:
+        pixels = turn(decode_rgb(source.read(index)), orientation)
         kind = rules.otherwise
-        pixels = decode_rgb(source.read(index))
+        if orientation != 1:
+            reason = "turned upright"
+            kind = rules.changed if peek.head[:2] == SOI else kind
+        if options.max_side is not None and max(pixels.shape[:2]) > options.max_side:
+            pixels = shrink(pixels, options.max_side)
+            reason, kind = f"larger than {options.max_side} px", rules.changed
         height, width = pixels.shape[:2]
         if kind != RAW:
-            picture = _encode(pixels, kind, quality=rules.quality)
+            picture = encode(pixels, kind, quality=options.quality)
         length = len(picture) or pixels.nbytes
+    elif options.normalise_jpeg and kind == JPEG and _is_progressive(source, index, peek.head):
+        picture = normalise(source.read(index)) or b""
+        length = len(picture) or length
+        reason = "progressive JPEG" if picture else ""
     if length > shard_format.largest:
         raise BadSampleError(
             f"{length:,} bytes, and a picture of this format has at most {shard_format.largest:,}"
@@ -147,11 +167,5 @@ def _name_jpeg(frame: Frame, *, is_plain: bool) -> str:
     return "CMYK JPEG" if frame.components == 4 else "JPEG of a rare kind"
 
 
-def _encode(pixels: np.ndarray, kind: int, *, quality: int) -> bytes:
-    buffer = io.BytesIO()
-    image = Image.fromarray(pixels)
-    if kind == PNG:
-        image.save(buffer, "PNG")
-    else:
-        image.save(buffer, "JPEG", quality=quality)
-    return buffer.getvalue()
+def _is_progressive(source: Source, index: int, head: bytes) -> bool:
+    return _find_frame(source, index, head).marker == _PROGRESSIVE

@@ -1,12 +1,13 @@
 """A finished conversion, with the plan that it was written by."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ..sources.manifest import Manifest
-from .contract import STORED, Layout, Part
+from .contract import STORED, Layout, Options, Part
 from .examine import Rules, choose_rules
 from .formats import FORMATS, build_format
 
@@ -51,12 +52,14 @@ class OpenedShards:
 
     def rules(self) -> Rules:
         """By which pictures were kept or converted."""
-        mode, quality = self._options.get("mode"), self._options.get("quality")
-        return choose_rules(
-            self.shard_format,
-            mode=mode if isinstance(mode, str) else "smart",
-            quality=quality if isinstance(quality, int) else 95,
-        )
+        defaults: dict[str, Any] = asdict(Options(to=self.manifest.head.format))
+        kinds = (str, int, type(None))
+        given: dict[str, Any] = {
+            name: value
+            for name, value in self._options.items()
+            if name in defaults and isinstance(value, kinds)
+        }
+        return choose_rules(self.shard_format, Options(**(defaults | given)))
 
     def _page_size(self) -> dict[str, int]:
         size = self._options.get("page_size")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ..decode import decode_rgb
 from ..errors import BadSampleError, UserError
 from ..files import sync
 from ..sources import Source
@@ -18,6 +17,7 @@ from ..sources.manifest import RAW
 from .contract import Sample, ShardFormat
 from .examine import EXAMINED, Examined, Rules, examine
 from .parts import Work, write_part
+from .remake import raw_pixels
 from .workplace import Workplace
 
 CHUNK = 1024
@@ -105,7 +105,7 @@ def _read(place: Workplace, sample: Sample, spooled: int) -> bytes:
         finally:
             os.close(file)
     elif sample.kind == RAW:
-        data = decode_rgb(_shared.source.read(sample.index)).tobytes()
+        data = raw_pixels(_shared.source.read(sample.index), _shared.rules.options).tobytes()
     else:
         data = _shared.source.read(sample.index)
     if len(data) != sample.length:

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from swiftsiam.pipeline.convert.driver import Options, Outcome, convert
+from swiftsiam.pipeline.convert.contract import Options
+from swiftsiam.pipeline.convert.driver import Outcome, convert
 from swiftsiam.pipeline.convert.formats import FORMATS
 from swiftsiam.pipeline.sources import open_source
 
