@@ -73,7 +73,8 @@ class CifarSource:
             field: the configuration's field, named in errors.
 
         Raises:
-            UserError: files are missing or damaged; says which.
+            UserError: files are missing or damaged; says which. Or the folder is given for
+                data.val_path, and holds a test part, which is meant.
         """
         self.path = str(path)
         self._field = field
@@ -155,7 +156,11 @@ class CifarSource:
                 missing = path / f"data_batch_{number}{suffix}"
                 raise self._error(missing, "is missing; unpack the archive again")
         test = path / f"{_kind(training[0]).test}{suffix}"
-        return training, (("files of the test part", 1),) if test in files else ()
+        if test not in files:
+            return training, ()
+        if self._field == "data.val_path":  # a score on what was trained on would look very good
+            raise self._error(path, f"is the training part; give data.val_path={shown(test)}")
+        return training, (("files of the test part", 1),)
 
     def _map(self, path: Path) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
         """(n, 3072) uint8 pixels, (n,) int64 labels, and what changes when the file does."""

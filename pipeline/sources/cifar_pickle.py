@@ -168,6 +168,8 @@ def read_pickle(path: str) -> dict[bytes, Any]:
             found = _Unpickler(file).load()
         except OSError:
             raise
+        except KeyError as error:
+            raise ValueError("no pickle as Python 2 wrote it") from error
         except Exception as error:  # whatever damaged opcodes do to a stack
             raise ValueError(str(error) or type(error).__name__) from error
     if type(found) is not dict:

@@ -12,7 +12,6 @@ from .paths import shown
 _IMAGES = ("image", "img", "images", "picture", "jpg", "jpeg", "png", "webp")
 _LABELS = ("label", "labels", "fine_label", "cls", "class", "target")
 _MAX_CLASSES = 1_000_000
-_MOST_ROWS = 1 << 32
 REMEDY = "copy or download it again"
 
 
@@ -84,10 +83,10 @@ def read_table(path: Path, *, field: str) -> Table:
             group_rows = [metadata.row_group(number).num_rows for number in groups]
             columns = choose_columns(told, file.schema_arrow)
             rows = sum(group_rows)
-            if min(group_rows, default=0) < 0 or rows != metadata.num_rows or rows > _MOST_ROWS:
+            if min(group_rows, default=0) < 0 or rows != metadata.num_rows:
                 raise ValueError(f"{rows} rows in {len(group_rows)} row groups")
-            # Each picture has its four bytes of length at least, unless it is null.
-            if columns.label is None and rows > stamp[2]:
+            # Before memory is taken for them. A picture has four bytes of length at least.
+            if rows > stamp[2]:
                 raise ValueError(f"more rows ({rows}) than bytes")
             labels = _read_labels(file, columns.label, rows)
     except UserError:

@@ -228,9 +228,21 @@ def write(name: str, data: bytes) -> Callable[[Path], object]:
 def test_binary_refusals(binary: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(binary)
     with pytest.raises(UserError, match=message) as caught:
-        open_source(binary, field="data.val_path")
-    assert str(caught.value).startswith(f"data.val_path={binary}")
+        open_source(binary, field="DATA")
+    assert str(caught.value).startswith(f"DATA={binary}")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("version", ["binary", "python"])
+def test_the_training_part_is_not_validated_on(
+    version: str, request: pytest.FixtureRequest
+) -> None:
+    root = request.getfixturevalue(version)
+    test = next(root.glob("test_batch*"))
+    with pytest.raises(UserError, match=f"is the training part; give data.val_path={test}$"):
+        open_source(root, field="data.val_path")
+    test.unlink()
+    assert len(open_source(root, field="data.val_path")) == 44
 
 
 def test_a_test_part_alone_is_named(binary: Path) -> None:
@@ -254,7 +266,7 @@ BATCH = python2_batch(PIXELS, LABELS)
         (b"\x80\2}}b.", "it changes what is no array"),
         (b"\x80\2}))s.", "a key that is no name"),
         (b"\x80\2](K\1K\1u.", "items of what is no dictionary"),
-        (b"\x80\4\x95\0\0\0\0\0\0\0\0}\x94.", "damaged"),
+        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8)}), "no pickle as Python 2 wrote it"),
         (b"\x80\2}r\xff\xff\xff\xff.", "no pixels"),  # a memo that C would fill 64 GB with
         (b"\x80\2].", "no dictionary"),
         (b"", "damaged"),

@@ -339,6 +339,30 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, data: bytes, message: str
         open_source(path)
 
 
+def test_more_rows_than_bytes_are_refused(tmp_path: Path) -> None:
+    columns = {"image": pa.nulls(100_000, pa.binary())}
+    path = write(tmp_path / "a.parquet", columns, row_group_size=100_000)
+    with pytest.raises(UserError, match=r"more rows \(100000\) than bytes"):
+        open_source(path)
+
+
+def test_checksums_of_pages_are_looked_at(tmp_path: Path) -> None:
+    pictures = {"image": pa.array([b"one picture", b"and another"])}
+    options = {"compression": "none", "use_dictionary": False, "write_page_checksum": True}
+    path = write(tmp_path / "a.parquet", pictures, **options)
+    assert open_source(path).read(1) == b"and another"
+    path.write_bytes(path.read_bytes().replace(b"one picture", b"one Picture"))
+    with pytest.raises(BadSampleError, match="row group 0 of its file cannot be read"):
+        open_source(path).read(1)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, pictures: list[bytes]) -> None:
+    path = write(tmp_path / "a.parquet", {"image": structs(pictures)})
+    path = path.rename(tmp_path / os.fsdecode(b"\xff.parquet"))
+    with pytest.raises(UserError, match="cannot be read"):
+        open_source(path)
+
+
 def damage(whole: bytes, random: np.random.Generator, number: int) -> bytes:
     """Cut, or changed in the pages, in the footer (one in two), or anywhere."""
     data = bytearray(whole)
