@@ -138,7 +138,7 @@ def _list(path: str | Path, file: int, *, told: str) -> tuple[Listing, Stamp]:
     stamp = _stamp(file)
     walk = Walk(file)
     walk.take(0, stamp[2], told=told)
-    return arrange(walk, told=told, labels_path=find_labels(Path(path))), stamp
+    return arrange(walk, told=told, labels_path=find_labels(Path(path), told=told)), stamp
 
 
 def _open_again(path: str, field: str, listing: Listing, stamp: Stamp) -> TarSource:

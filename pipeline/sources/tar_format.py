@@ -7,23 +7,19 @@ the end, by which pictures would be lost without a word, and needs several times
 import os
 import zlib
 from collections.abc import Iterator
-from typing import NamedTuple
 
 from ..errors import UserError
 from .paths import shown, why_compressed
 
 BLOCK = 512
-FILE, FOLDER, LINK, SPECIAL, UNKNOWN = range(5)
-"""Kinds of a member."""
+FILE, FOLDER, LINK, SPECIAL, UNKNOWN, _EXTENSION, _SPARSE = range(7)
+"""Kinds of a member; only files and unknown ones have data. The last two are never told."""
 
-_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": FOLDER, b"1": LINK, b"2": LINK}
+_KINDS = {b"0": FILE, b"\0": FILE, b"7": FILE, b"5": FOLDER, b"1": LINK, b"2": LINK, b"S": _SPARSE}
 _KINDS |= dict.fromkeys((b"3", b"4", b"6"), SPECIAL)
-_WITHOUT_DATA = (FOLDER, LINK, SPECIAL)
-"""The size in their header says something else, if anything."""
-
-_LONG_NAME, _SPARSE, _PAX = b"L", b"S", (b"x", b"X")
-_PASSED_OVER = (b"K", b"g", b"V")
-"""Targets of links, pax headers for all members (comments, mostly), the name of the volume."""
+# Long names and pax headers extend the next member. Passed over are the long targets of links, pax
+# headers for all members (comments, mostly) and the name of the volume.
+_KINDS |= dict.fromkeys((b"L", b"x", b"X", b"K", b"g", b"V"), _EXTENSION)
 
 _LONGEST_EXTENSION = 16 << 20
 """Bytes of what extends a header; real ones hold a name and some attributes."""
@@ -34,15 +30,8 @@ _SEARCHED_END = 1 << 20
 _COPY = "copy or download it again"
 
 
-class Member(NamedTuple):
-    """What a header tells."""
-
-    name: bytes
-    kind: int
-    offset: int
-    """Where the data begin in the file, bytes."""
-    size: int
-    """Bytes of the data, which lie within the archive."""
+Member = tuple[bytes, int, int, int]
+"""Name, kind, first byte of the data in the file, and bytes of them, which lie within it."""
 
 
 class Archive:
@@ -72,68 +61,72 @@ class Archive:
         """
         at = self._begin
         name, size = b"", -1  # of the member to come, where an extension tells them
-        while header := self._read_header(at):
-            type_ = header[156:157]
+        while (header := self._read_header(at)) is not None:
+            block, stored = header
+            kind = _KINDS.get(block[156:157], UNKNOWN)
             at += BLOCK
-            if type_ == _LONG_NAME or type_ in _PAX or type_ in _PASSED_OVER:
-                stored = _number(header[124:136])
-                content = self._read_extension(at, stored)
-                if type_ == _LONG_NAME:
-                    name = content.partition(b"\0")[0]
-                elif type_ in _PAX:
-                    name, size = self._read_pax(content, at, name, size)
-                at = self._after(at, stored)
-                continue
-            name = name or _name(header)
-            if type_ == _SPARSE:
-                raise self._sparse(name)
-            if size < 0:
-                size = _number(header[124:136])
-            kind = _KINDS.get(type_, UNKNOWN)
-            if kind == FILE and name.endswith(b"/"):  # as before POSIX
-                kind = FOLDER
-            if kind in _WITHOUT_DATA:
-                size = 0
-            elif size > self._end - at:
-                raise self._cut_off(name, at + size)
-            yield Member(name, kind, at, size)
-            at = self._after(at, size)
-            name, size = b"", -1
+            if kind == _EXTENSION:
+                name, size = self._read_extension(block[156:157], at, stored, name, size)
+            else:
+                name = name or _name(block)
+                if size >= 0:
+                    stored = size
+                if kind != FILE:
+                    if kind == _SPARSE:
+                        raise self._sparse(name)
+                    if kind != UNKNOWN:
+                        stored = 0
+                elif name[-1:] == b"/":  # as before POSIX
+                    kind = FOLDER
+                if stored > self._end - at:
+                    raise self._cut_off(name, at + stored)
+                yield name, kind, at, stored
+                name, size = b"", -1
+            at += -(-stored // BLOCK) * BLOCK
         if name or size >= 0:
             raise self._damaged(at)
         self._refuse_more(at)
 
-    def _after(self, at: int, size: int) -> int:
-        """Where the header lies that follows data."""
-        return at + -(-size // BLOCK) * BLOCK
-
-    def _read_header(self, at: int) -> bytes:
-        """A header whose checksum is right, or nothing at the end."""
+    def _read_header(self, at: int) -> tuple[bytes, int] | None:
+        """A header whose checksum is right and the size in it, or None at the end."""
+        if at + BLOCK <= self._end:
+            header = os.pread(self._file, BLOCK, at)
+            size = _size(header)
+            if size >= 0 and header[0]:
+                return header, size
         header = os.pread(self._file, min(BLOCK, max(self._end - at, 0)), at)
-        if header and not header[0] and not header.strip(b"\0"):
-            return b""
-        if len(header) < BLOCK and (header or at > self._begin):
+        if header and not header.strip(b"\0"):
+            return None
+        if len(header) < BLOCK and at > self._begin:
             raise UserError(
                 f"{self._told}: cut off at byte {at - self._begin:,}, before the zeros that end an "
                 f"archive; {_COPY}, or append them (truncate -s +1024) if nothing is missing"
             )
-        if not header or not _is_header(header):
+        size = _size(header)
+        if size < 0:
             raise self._damaged(at)
-        return header
+        return header, size
 
-    def _read_extension(self, at: int, size: int) -> bytes:
-        if size > min(_LONGEST_EXTENSION, self._end - at):
+    def _read_extension(
+        self, type_: bytes, at: int, stored: int, name: bytes, size: int
+    ) -> tuple[bytes, int]:
+        """Name and size of the member to come, as they were where it does not tell them."""
+        if stored > min(_LONGEST_EXTENSION, self._end - at):
             raise self._damaged(at - BLOCK)
-        return os.pread(self._file, size, at)
+        content = os.pread(self._file, stored, at)
+        if type_ == b"L":
+            name = content.partition(b"\0")[0]
+        elif type_ in b"xX":
+            name, size = self._read_pax(content, at, name, size)
+        return name, size
 
     def _read_pax(self, content: bytes, at: int, name: bytes, size: int) -> tuple[bytes, int]:
-        """Name and size of the member to come, as they were where nothing else is told."""
         records = _pax_records(content)
         if records is None:
             raise self._damaged(at - BLOCK)
-        name = records.get(b"path") or name
+        name = records.get(b"path", b"").partition(b"\0")[0] or name
         if any(key.startswith(b"GNU.sparse.") for key in records):
-            raise self._sparse(records.get(b"GNU.sparse.name", name))
+            raise self._sparse(records.get(b"GNU.sparse.name") or name or b"a member")
         if b"size" in records:
             if not records[b"size"].isdigit() or len(records[b"size"]) > 20:
                 raise self._damaged(at - BLOCK)
@@ -145,10 +138,11 @@ class Archive:
         rest = os.pread(self._file, min(self._end - at, _SEARCHED_END), at)
         for start in range(0, len(rest) - BLOCK + 1, BLOCK):
             header = rest[start : start + BLOCK]
-            if header[257:262] == b"ustar" and _is_header(header):
+            if looks_like_tar(header):
                 raise UserError(
-                    f"{self._told}: goes on behind its end at byte {at - self._begin:,}: damaged, "
-                    f"or archives joined by cat; {_COPY}, or join them with tar --concatenate"
+                    f"{self._told}: members follow the zeros that end it at byte "
+                    f"{at - self._begin:,}: damaged, or archives joined by cat; {_COPY}, or join "
+                    "them with tar --concatenate"
                 )
 
     def _cut_off(self, name: bytes, needed: int) -> UserError:
@@ -183,34 +177,34 @@ def looks_like_tar(head: bytes) -> bool:
     Args:
         head: its first `BLOCK` bytes.
     """
-    return len(head) == BLOCK and head[257:262] == b"ustar" and _is_header(head)
+    return len(head) == BLOCK and head[257:262] == b"ustar" and _size(head) >= 0
 
 
-def _is_header(block: bytes) -> bool:
-    """Whether its checksum is right, and its numbers are."""
+def _size(block: bytes) -> int:
+    """Of a header, the size in it; below 0 where its checksum shows that it is none."""
+    if len(block) < BLOCK:
+        return -1
     checksum = block[148:156]
     stored = _number(checksum)
-    if stored < 0 or _number(block[124:136]) < 0:
-        return False
     # The low half of Adler-32 is one and the sum of all bytes, ten times as fast as `sum`.
     others = (zlib.adler32(block) & 0xFFFF) - 1 - sum(checksum)
-    if (others + 8 * ord(" ") - stored) % 65521 == 0:
-        return True
-    # Some old writers took bytes for signed.
-    signed = sum(byte - (byte >> 7 << 8) for byte in block[:148] + block[156:])
-    return signed + 8 * ord(" ") == stored
+    if stored < 0 or (others + 8 * ord(" ") - stored) % 65521:
+        # Some old writers took bytes for signed.
+        signed = sum(byte - (byte >> 7 << 8) for byte in block[:148] + block[156:])
+        if signed + 8 * ord(" ") != stored:
+            return -1
+    return _number(block[124:136])
 
 
 def _number(field: bytes) -> int:
-    """In octal digits, or where the first bit is set in base 256; -1 where it is neither."""
-    if field[0] & 0x80:
-        # The next bit is the sign: of a negative number nothing small enough comes out.
-        return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
-    digits = field.partition(b"\0")[0].strip(b" ")
+    """In octal digits, or where the first bit is set in base 256; below 0 where it is neither."""
     try:
-        return int(digits, 8) if digits.isdigit() else -bool(digits)
-    except ValueError:  # an 8 or a 9
-        return -1
+        return int(field.partition(b"\0")[0], 8)
+    except ValueError:
+        if field[0] & 0x80:
+            # The next bit is the sign: of a negative number nothing small enough comes out.
+            return int.from_bytes(bytes((field[0] & 0x7F,)) + field[1:], "big")
+        return -bool(field.partition(b"\0")[0].strip())
 
 
 def _name(header: bytes) -> bytes:

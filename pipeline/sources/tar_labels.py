@@ -12,8 +12,12 @@ _SUFFIX = ".labels"
 _MAX_CLASSES = 1_000_000
 
 
-def find_labels(archive: Path) -> Path | None:
+def find_labels(archive: Path, *, told: str) -> Path | None:
     """The labels file of an archive, where there is one: its whole name with `.labels` behind it.
+
+    Args:
+        archive: its path.
+        told: how messages begin.
 
     Raises:
         UserError: there is something of this name, but no file.
@@ -22,7 +26,10 @@ def find_labels(archive: Path) -> Path | None:
     if not os.path.lexists(path):
         return None
     if not path.is_file():
-        raise UserError(f"{shown(path)}: is no file, and labels are expected in it; move it away")
+        raise UserError(
+            f"{told}: {shown(path.name)} beside it is no file, and its labels would be in it; move "
+            "it away"
+        )
     return path
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from .kinds import EXTENSIONS, HIDDEN, is_hidden, why_no_picture
 from .paths import shown
 from .scan import SPECIAL as SPECIAL_FILES
-from .tar_format import FILE, FOLDER, LINK, SPECIAL, Archive, Member
+from .tar_format import FILE, FOLDER, LINK, SPECIAL, Archive
 
 LINKS = "links (in an archive they are not followed)"
 UNUSABLE = "members whose names are absolute, lead upwards (..) or are empty"
@@ -29,6 +29,8 @@ class Folder(NamedTuple):
     hidden: str
     """The part of `key` that hides what is in it, or nothing."""
     is_usable: bool
+    is_open: bool
+    """Usable and not hidden."""
 
 
 class Walk:
@@ -66,62 +68,69 @@ class Walk:
         Raises: as `Archive.__iter__`.
         """
         folders: dict[str, Folder] = {}
-        for member in Archive(self._file, begin, end, told=told):
-            name = os.fsdecode(member.name)
-            if member.kind == FOLDER:
+        for encoded, kind, offset, size in Archive(self._file, begin, end, told=told):
+            name = os.fsdecode(encoded)
+            if kind == FOLDER:  # some writers leave out the "/" behind it
                 name += "/"
             start = name.rfind("/") + 1
             way, base = name[:start], name[start:]
             folder = folders.get(way)
             if folder is None:
-                folder = folders[way] = _parse(above, way)
-                if folder.is_usable and not folder.hidden:
-                    self.folders.add(folder.key)
-            if member.kind == FOLDER:
+                folder = folders[way] = self._enter(above, way)
+            if kind == FOLDER:
                 continue
-            if not folder.is_usable or base in ("", ".", "..") or "\0" in base:
+            if folder.is_open and not is_hidden(base) and kind == FILE:
+                if name[name.rfind(".") :].lower() in EXTENSIONS:
+                    self._keep(folder.key + base, offset, size)
+                elif not above and base[-4:].lower() == ".tar":
+                    inner = f"{folder.key}{base[:-4]}/"
+                    self.folders.add(inner)
+                    told_of_it = f"{told}: in its member {shown(name)}"
+                    self.take(offset, offset + size, told=told_of_it, above=inner)
+                else:
+                    self._look(folder.key + base, offset, size)
+            elif not folder.is_usable or base in ("", ".", ".."):
                 self._left_out[UNUSABLE] += 1
             elif folder.hidden or is_hidden(base):
                 self._hidden.add(folder.hidden or folder.key + base)
-            elif member.kind != FILE:
-                self._left_out[_NOT_FILES.get(member.kind, UNKNOWN)] += 1
-            elif not above and base[-4:].lower() == ".tar":
-                inner = f"{folder.key}{base[:-4]}/"
-                self.folders.add(inner)
-                end_of_it = member.offset + member.size
-                told_of_it = f"{told}: in its member {shown(name)}"
-                self.take(member.offset, end_of_it, told=told_of_it, above=inner)
             else:
-                self._take_file(folder.key + base, member)
+                self._left_out[_NOT_FILES.get(kind, UNKNOWN)] += 1
 
-    def _take_file(self, key: str, member: Member) -> None:
-        extension = key[key.rfind(".") :].lower()
-        reason = None
-        if extension in _COMPRESSED:
+    def _enter(self, above: str, way: str) -> Folder:
+        folder = _parse(above, way)
+        if folder.is_open:
+            self.folders.add(folder.key)
+        return folder
+
+    def _look(self, key: str, offset: int, size: int) -> None:
+        """Take a file whose extension does not say that it is a picture, where it is one."""
+        if key.lower().endswith(_COMPRESSED):
             reason = COMPRESSED
-        elif extension not in EXTENSIONS:
-            reason = why_no_picture(key, lambda _: self._read_head(member))
-        if reason is None and member.size >= 1 << 32:
-            reason = TOO_LARGE
-        if reason is not None:
+        else:
+            reason = why_no_picture(key, lambda _: os.pread(self._file, min(_HEAD, size), offset))
+        if reason is None:
+            self._keep(key, offset, size)
+        else:
             self._left_out[reason] += 1
+
+    def _keep(self, key: str, offset: int, size: int) -> None:
+        if size >> 32:
+            self._left_out[TOO_LARGE] += 1
             return
         self.keys.append(key)
-        self.offsets.append(member.offset)
-        self.lengths.append(member.size)
-
-    def _read_head(self, member: Member) -> bytes:
-        return os.pread(self._file, min(_HEAD, member.size), member.offset)
+        self.offsets.append(offset)
+        self.lengths.append(size)
 
 
 def _parse(above: str, way: str) -> Folder:
     """The folder of a path that ends in "/" or is empty."""
     parts = [part for part in way.split("/") if part not in ("", ".")]
-    if way.startswith("/") or ".." in parts or "\0" in way:
-        return Folder("", "", is_usable=False)
+    if way.startswith("/") or ".." in parts:
+        return Folder("", "", is_usable=False, is_open=False)
     hides = next((number for number, part in enumerate(parts, 1) if is_hidden(part)), 0)
     return Folder(
         key=above + "".join(f"{part}/" for part in parts),
         hidden=above + "/".join(parts[:hides]) if hides else "",
         is_usable=True,
+        is_open=not hides,
     )
