@@ -8,6 +8,9 @@ from rich.console import Console
 from rich.table import Table
 
 from ..pipeline.arguments import Parser, user_path
+from ..pipeline.convert.contract import Options
+from ..pipeline.convert.driver import convert
+from ..pipeline.convert.progress import show_progress
 from ..pipeline.demo import images
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
@@ -61,8 +64,27 @@ def main(argv: list[str]) -> int:
 
 
 def _generated() -> Config:
-    images.generate(_DATA, num_images=images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
-    return read_config("demo", [f"data.path={_DATA}/train", f"data.val_path={_DATA}/val"])
+    made = images.generate(_DATA, num_images=images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
+    beton = _as_beton(made)
+    return read_config("demo", [f"data.path={beton}", f"data.val_path={made.val}"])
+
+
+def _as_beton(made: images.DemoImages) -> Path:
+    """The training pictures in one file, as `swiftsiam convert` makes it; made where it is new."""
+    beton = made.train.with_suffix(".beton")
+    if made.num_drawn:
+        beton.unlink(missing_ok=True)
+    if not beton.exists():
+        convert(
+            open_source(made.train),
+            beton,
+            options=Options(to="beton"),
+            num_workers=num_cores(),
+            resume=True,
+            progress=show_progress,
+            tell=print,
+        )
+    return beton
 
 
 def _own(data: str, val: str | None) -> Config:
