@@ -1,6 +1,7 @@
 """`swiftsiam convert`."""
 
 import argparse
+from collections.abc import Callable
 from pathlib import Path
 
 from ..arguments import Parser, user_path, whole
@@ -11,7 +12,8 @@ from .contract import Options
 from .driver import Outcome, convert
 from .finish import rejected_path
 from .formats import FORMATS
-from .progress import show_progress
+from .progress import show_nothing, show_progress
+from .ranks import Ranks
 
 _TOLD = 10
 
@@ -23,7 +25,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         description="Write a data set as shards, or as a beton. JPEG files pass through untouched; "
         "what readers of the format cannot take is converted without loss, and counted. The "
         "samples are shuffled, and what is written is the same for any number of workers.",
-        epilog="Example: swiftsiam convert imagenet/train train.beton --to beton",
+        epilog="Example: swiftsiam convert imagenet/train train.beton --to beton. Under torchrun "
+        "(torchrun --nproc-per-node=4 -m swiftsiam convert ...) the processes share the work.",
     )
     parser.add_argument(
         "source", metavar="SRC", type=user_path, help="whatever `data.path` may be; never changed"
@@ -111,23 +114,37 @@ def main(argv: list[str]) -> int:
         shard_size=args.shard_size * 1_000_000,
         seed=args.seed,
     )
-    outcome = convert(
-        open_source(args.source, field="SRC"),
-        target,
-        options=options,
-        num_workers=args.workers or num_cores(),
-        resume=args.resume,
-        progress=show_progress,
-        tell=lambda text: print(text, flush=True),
-    )
-    _tell(outcome, target)
+    ranks = Ranks()
+    tell = _say if ranks.is_first else _say_nothing
+    try:
+        outcome = convert(
+            open_source(args.source, field="SRC"),
+            target,
+            options=options,
+            num_workers=args.workers or max(num_cores() // ranks.local_size, 1),
+            resume=args.resume,
+            progress=show_progress if ranks.is_first else show_nothing,
+            tell=tell,
+            ranks=ranks,
+        )
+    finally:
+        ranks.close()
+    _tell(outcome, target, tell)
     if len(outcome.rejected) > args.max_bad:
-        print(
+        tell(
             f"failed: {len(outcome.rejected)} pictures are left out, and --max-bad is "
             f"{args.max_bad}; all others are converted"
         )
         return 1
     return 0
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
+
+
+def _say_nothing(text: str) -> None:
+    pass
 
 
 def _check(args: argparse.Namespace, target: Path) -> None:
@@ -143,13 +160,13 @@ def _check(args: argparse.Namespace, target: Path) -> None:
         raise UserError(f"--page-size: {args.page_size}: must be a power of two")
 
 
-def _tell(outcome: Outcome, target: Path) -> None:
+def _tell(outcome: Outcome, target: Path, tell: Callable[[str], None]) -> None:
     size = f"{outcome.num_bytes / 1e6:,.1f} MB"
-    print(f"done: {target}  {outcome.num_samples:,} pictures  {size}")
+    tell(f"done: {target}  {outcome.num_samples:,} pictures  {size}")
     for reason, count in outcome.converted.items():
-        print(f"converted    {count:,} {reason}")
+        tell(f"converted    {count:,} {reason}")
     if outcome.rejected:
         where = rejected_path(target)
-        print(f"left out     {len(outcome.rejected):,}, listed in {where}")
+        tell(f"left out     {len(outcome.rejected):,}, listed in {where}")
         for name, reason in list(outcome.rejected.items())[:_TOLD]:
-            print(f"  {name}: {reason}")
+            tell(f"  {name}: {reason}")

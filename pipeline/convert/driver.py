@@ -3,7 +3,6 @@
 import contextlib
 import errno
 import shutil
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -14,12 +13,14 @@ import numpy as np
 from ..errors import MachineError, UserError
 from ..pool import Workers
 from ..sources import Source
-from .contract import STORED, Layout, Options, ShardFormat
+from .contract import Layout, Options, ShardFormat
 from .examine import choose_rules
 from .finish import finish
 from .formats import build_format
+from .gather import Notes, gather, order_samples
 from .parts import Work
 from .progress import ShowProgress
+from .ranks import Ranks
 from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
 from .workplace import Workplace
 
@@ -46,6 +47,7 @@ def convert(
     resume: bool,
     progress: ShowProgress,
     tell: Callable[[str], None],
+    ranks: Ranks | None = None,
 ) -> Outcome:
     """Write `source` to `target`.
 
@@ -57,29 +59,32 @@ def convert(
         resume: go on with what an earlier call left.
         progress: (what, total) → `Progress`.
         tell: notes for the user, a line each.
+        ranks: those that share the work, each of which calls this; None: none but this.
 
     Raises:
         UserError: something is in the way, or no picture can be stored.
         MachineError: the disk is full, or fails; a worker was killed. What is done is kept.
     """
+    ranks = ranks or Ranks(size=1)
     place = Workplace(target)
     shard_format = _build(options)
+    shared = Shared(source, shard_format, choose_rules(shard_format, options), str(target))
+    task = _describe(source, options)
     workers: Workers | None = None
     with _disk(target):
-        place.begin(_describe(source, options), resume=resume)
         try:
-            rules = choose_rules(shard_format, options)
-            shared = Shared(source, shard_format, rules, str(target))
+            ranks.once(lambda: place.begin(task, resume=resume))
             workers = Workers(num_workers, prepare=prepare, arguments=(shared,))
-            _examine_all(place, shared, workers, progress)
-            examined, notes = _gather(place, len(source))
-            samples, spooled = _order(source, examined, options.seed)
+            _examine_all(place, shared, workers, progress, ranks)
+            ranks.wait()
+            examined, notes = gather(place, len(source))
+            samples, spooled = order_samples(source, examined, options.seed)
             name = target.name.removesuffix(".beton")
             layout = shard_format.plan(samples, name=name, shard_size=options.shard_size)
-            _check_space(place, layout, tell)
-            place.make_files(layout.names, layout.sizes)
-            _write_all(place, shared, samples, spooled, layout, workers, progress)
+            ranks.once(lambda: _make_room(place, layout, tell))
+            _write_all(place, shared, samples, spooled, layout, workers, progress, ranks)
             workers.close()
+            ranks.wait()
             outcome = _outcome(source, samples, layout, notes)
             made = {
                 "options": asdict(options),
@@ -87,10 +92,14 @@ def convert(
                 "num_converted": outcome.converted,
                 "num_rejected": len(outcome.rejected),
             }
-            rejected = outcome.rejected
-            finish(place, source, shard_format, samples, layout, made=made, rejected=rejected)
-            place.publish()
-            place.remove()
+
+            def publish() -> None:
+                rejected = outcome.rejected
+                finish(place, source, shard_format, samples, layout, made=made, rejected=rejected)
+                place.publish()
+                place.remove()
+
+            ranks.once(publish)
         finally:
             if workers:
                 workers.close()
@@ -125,55 +134,26 @@ def _disk(target: Path) -> Iterator[None]:
 
 
 def _examine_all(
-    place: Workplace, shared: Shared, workers: Workers, progress: ShowProgress
+    place: Workplace, shared: Shared, workers: Workers, progress: ShowProgress, ranks: Ranks
 ) -> None:
     count = len(shared.source)
-    chunks = range(-(-count // CHUNK))
-    left = [chunk for chunk in chunks if not place.is_examined(chunk)]
-    with progress("examining", count) as bar:
-        bar.skip(count - sum(len(chunk_indices(chunk, count)) for chunk in left))
+    ours = ranks.share(list(range(-(-count // CHUNK))))
+    left = [chunk for chunk in ours if not place.is_examined(chunk)]
+
+    def total(chunks: list[int]) -> int:
+        return sum(len(chunk_indices(chunk, count)) for chunk in chunks)
+
+    with progress("examining", total(ours)) as bar:
+        bar.skip(total(ours) - total(left))
         for num_done, num_bytes in workers.run(examine_chunk, left):
             bar.advance(num_done, num_bytes)
-
-
-@dataclass(frozen=True)
-class _Notes:
-    rejected: dict[int, str]
-    converted: Counter[str]
-
-
-def _gather(place: Workplace, count: int) -> tuple[np.ndarray, _Notes]:
-    """(N,) records of `EXAMINED`, of all chunks."""
-    tables = []
-    notes = _Notes({}, Counter())
-    for chunk in range(-(-count // CHUNK)):
-        table, told = place.load_examined(chunk)
-        tables.append(table)
-        notes.rejected.update({int(index): reason for index, reason in told["rejected"].items()})
-        notes.converted.update(told["converted"])
-    return np.concatenate(tables), notes
 
 
 # Between the passes
 
 
-def _order(source: Source, examined: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """(N,) records of `STORED` in the order to be stored, and (N,) where they are spooled."""
-    from ..order import shuffled  # numba comes with it, which workers need not import
-
-    kept = np.flatnonzero(~examined["is_rejected"])
-    if not len(kept):
-        raise UserError(f"SRC: none of its {len(examined):,} pictures can be stored")
-    order = shuffled(kept, seed=seed)
-    samples = np.zeros(len(order), STORED)
-    for name in ("kind", "length", "width", "height", "pieces"):
-        samples[name] = examined[name][order]
-    samples["index"], samples["label"] = order, source.labels[order]
-    return samples, examined["spooled"][order]
-
-
-def _check_space(place: Workplace, layout: Layout, tell: Callable[[str], None]) -> None:
-    """Raises UserError where the result will not fit."""
+def _make_room(place: Workplace, layout: Layout, tell: Callable[[str], None]) -> None:
+    """Make the files, of their full size. Raises UserError where they will not fit."""
     needed = sum(layout.sizes)
     for name in layout.names:
         with contextlib.suppress(FileNotFoundError):
@@ -185,6 +165,7 @@ def _check_space(place: Workplace, layout: Layout, tell: Callable[[str], None]) 
             f"DST={place.target}: {_size(needed)} are needed and {_size(free)} are free; make room "
             "and continue with --resume"
         )
+    place.make_files(layout.names, layout.sizes)
 
 
 def _files(layout: Layout) -> str:
@@ -206,8 +187,10 @@ def _write_all(
     layout: Layout,
     workers: Workers,
     progress: ShowProgress,
+    ranks: Ranks,
 ) -> None:
-    left = [part for part in range(len(layout.parts)) if not place.is_written(part)]
+    ours = ranks.share(list(range(len(layout.parts))))
+    left = [part for part in ours if not place.is_written(part)]
 
     def work() -> Iterator[tuple[int, str, Work, np.ndarray]]:
         for number in left:
@@ -219,9 +202,11 @@ def _write_all(
             parcel = Work(part, samples[rows], layout.start[rows], fixed)
             yield number, layout.names[part.file], parcel, spooled[rows]
 
-    todo = sum(layout.parts[number].last - layout.parts[number].first for number in left)
-    with progress("writing", len(samples)) as bar:
-        bar.skip(len(samples) - todo)
+    def total(parts: list[int]) -> int:
+        return sum(layout.parts[number].last - layout.parts[number].first for number in parts)
+
+    with progress("writing", total(ours)) as bar:
+        bar.skip(total(ours) - total(left))
         for num_done, num_bytes in workers.run(write_task, work()):
             bar.advance(num_done, num_bytes)
 
@@ -229,7 +214,7 @@ def _write_all(
 # The end
 
 
-def _outcome(source: Source, samples: np.ndarray, layout: Layout, notes: _Notes) -> Outcome:
+def _outcome(source: Source, samples: np.ndarray, layout: Layout, notes: Notes) -> Outcome:
     return Outcome(
         num_samples=len(samples),
         num_files=len(layout.names),

@@ -3,6 +3,7 @@
 import contextlib
 import time
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 from rich.console import Console
 from rich.progress import (
@@ -82,5 +83,27 @@ def show_progress(what: str, total: int) -> Iterator[Progress]:
         progress.end()
 
 
-ShowProgress = Callable[[str, int], contextlib.AbstractContextManager[Progress]]
+class _Told(Protocol):
+    """What the passes tell."""
+
+    def skip(self, count: int) -> None: ...
+
+    def advance(self, count: int, num_bytes: int) -> None: ...
+
+
+class _Nothing:
+    def skip(self, count: int) -> None:
+        pass
+
+    def advance(self, count: int, num_bytes: int) -> None:
+        pass
+
+
+@contextlib.contextmanager
+def show_nothing(what: str, total: int) -> Iterator[_Nothing]:
+    """Of a process among several, of which another one tells."""
+    yield _Nothing()
+
+
+ShowProgress = Callable[[str, int], contextlib.AbstractContextManager[_Told]]
 """(what is done, number of pictures) → how far it is."""

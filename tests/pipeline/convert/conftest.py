@@ -1,7 +1,6 @@
 """Folders of all kinds of pictures, and conversions of them."""
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,27 +9,15 @@ from PIL import Image
 from swiftsiam.pipeline.convert.contract import Options
 from swiftsiam.pipeline.convert.driver import Outcome, convert
 from swiftsiam.pipeline.convert.formats import FORMATS
+from swiftsiam.pipeline.convert.progress import show_nothing
 from swiftsiam.pipeline.sources import open_source
 
 MAGIC = bytes.fromhex("0a23d7ce")
 
 
-class Quiet:
-    """A progress that tells nothing."""
-
-    def skip(self, count: int) -> None: ...
-
-    def advance(self, count: int, num_bytes: int) -> None: ...
-
-
-@contextlib.contextmanager
-def quiet(what: str, total: int) -> Iterator[Quiet]:
-    yield Quiet()
-
-
 def run(source: Path, target: Path, to: str, **settings: object) -> Outcome:
     """Convert; a setting that is no option of `convert` is one of `Options`."""
-    ours = {"num_workers": 1, "resume": False, "progress": quiet, "tell": lambda text: None}
+    ours = {"num_workers": 1, "resume": False, "progress": show_nothing, "tell": lambda text: None}
     given = {name: settings.pop(name) for name in list(settings) if name in ours}
     options = Options(to=to, **settings)
     return convert(open_source(source), target, options=options, **(ours | given))

@@ -7,14 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from swiftsiam.pipeline.convert.progress import show_nothing
 from swiftsiam.pipeline.convert.verify import verify
 from swiftsiam.pipeline.convert.verify_command import main
 from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.manifest import Manifest, checksum
-
-from .conftest import quiet
 
 
 @pytest.fixture
@@ -34,7 +33,7 @@ def files_of(target: Path) -> list[Path]:
 
 def find(target: Path, **options: object) -> list[str]:
     """What `verify` says; the manifest's own damage included."""
-    settings: dict = {"source": None, "decodes": False, "num_workers": 1, "progress": quiet}
+    settings: dict = {"source": None, "decodes": False, "num_workers": 1, "progress": show_nothing}
     try:
         problems = list(verify(target, **(settings | options)))
     except UserError as error:
