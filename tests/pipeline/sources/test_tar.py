@@ -2,18 +2,12 @@
 
 import io
 import os
-import pickle
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
-from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
-from swiftsiam.pipeline.building import build_loader
-from swiftsiam.pipeline.engines.ffcv.feeds import ShardFeed, build_feed
-from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import Source, open_source, recognise
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -94,49 +88,6 @@ def test_an_archive_of_archives(tmp_path: Path) -> None:
         "n02/n02_9.JPEG",
     ]
     assert contents_of(source) == ["n01_10.JPEG", "n01_9.JPEG", "n02_10.JPEG", "n02_9.JPEG"]
-
-
-@pytest.mark.slow
-def test_same_batches_as_the_folder(tmp_path: Path, class_folder: Path) -> None:
-    path = tmp_path / "x.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.add(class_folder, arcname=".")
-    specs = build_train_specs(AugmentConfig(size=32))
-    settings = {"specs": specs, "global_batch_size": 5, "train": True, "seed": 1}
-    with (
-        build_loader(engine="torchvision", source=open_source(path), **settings) as ours,
-        build_loader(engine="torchvision", source=open_source(class_folder), **settings) as theirs,
-    ):
-        for mine, other in zip(ours, theirs, strict=True):
-            assert torch.equal(mine.index, other.index)
-            assert torch.equal(mine.label, other.label)
-            assert all(map(torch.equal, mine.views, other.views))
-
-
-def test_pickled_it_is_mapped_again(pack: Pack) -> None:
-    path = pack("a/1.jpg", "b/2.jpg")
-    source = open_source(path)
-    stored = pickle.dumps(source)
-    again = pickle.loads(stored)
-    assert contents_of(again) == contents_of(source)
-    assert (again.digest, again.left_out, again.classes) == (source.digest, (), ("a", "b"))
-    assert again.place(1) == source.place(1)
-    for content in (b"", path.read_bytes()[:-1], path.read_bytes() + b"\0"):
-        path.write_bytes(content)
-        with pytest.raises(UserError, match="has changed since it was opened; start again"):
-            pickle.loads(stored)
-
-
-def test_native_code_reads_the_mapped_file(pack: Pack) -> None:
-    source = open_source(pack("a/1.jpg", "b/2.jpg"))
-    assert isinstance(build_feed(source), ShardFeed)
-    files, offsets, lengths, is_cut = source.extents(np.array([1, -2]))
-    (data,) = source.data
-    for number, start, length in zip(files, offsets, lengths, strict=True):
-        assert number == 0
-        assert data[start : start + length].tobytes() in (b"a/1.jpg", b"b/2.jpg")
-    assert not is_cut.any()
-    assert not data.flags.writeable
 
 
 def test_a_flat_archive_has_no_labels(pack: Pack) -> None:
@@ -272,19 +223,3 @@ def test_an_empty_picture_is_a_bad_sample_not_a_mistake(tmp_path: Path) -> None:
 def test_an_archive_is_known_by_its_content(pack: Pack) -> None:
     assert recognise(pack("a/1.jpg", to="imagenet")) == "tar"
     assert recognise(pack("a/1.jpg", to="x.TAR")) == "tar"
-
-
-@pytest.mark.engine("ffcv")
-def test_the_ffcv_engine_makes_the_folders_batches(tmp_path: Path, class_folder: Path) -> None:
-    path = tmp_path / "x.tar"
-    with tarfile.open(path, "w") as archive:
-        archive.add(class_folder, arcname=".")
-    specs = build_train_specs(AugmentConfig(size=32))
-    settings = {"specs": specs, "global_batch_size": 5, "train": True, "seed": 1}
-    with (
-        build_loader(engine="ffcv", source=open_source(path), **settings) as ours,
-        build_loader(engine="ffcv", source=open_source(class_folder), **settings) as theirs,
-    ):
-        for mine, other in zip(ours, theirs, strict=True):
-            assert torch.equal(mine.index, other.index)
-            assert all(map(torch.equal, mine.views, other.views))
