@@ -139,6 +139,7 @@ def test_of_fine_and_coarse_labels_the_fine_are_taken(
         "img": structs(pictures),
         "fine_label": pa.array(range(10)),
         "coarse_label": pa.array([0] * 10),
+        "label": pa.array([7] * 10),  # by its name alone
     }
     fine = [f"fine {number}" for number in range(10)]
     told = features(img="Image", fine_label=fine, coarse_label=["all"])
@@ -317,7 +318,8 @@ def test_a_changed_file_is_neither_unpickled_nor_read(hub: Path) -> None:
 def test_digest_tells_other_labels_names_and_files(hub: Path, pictures: list[bytes]) -> None:
     digests = {open_source(hub).digest, open_source(hub / "train-00000-of-00002.parquet").digest}
     columns = {"image": structs(pictures[:5]), "label": pa.array([0, 1, 2, 1, 1])}
-    for told in (HUB, features(image="Image", label=["x", "y", "z"])):
+    for names in (NAMES, NAMES[::-1]):
+        told = features(image="Image", label=names)
         path = write(hub.parent / "train-00000-of-00002.parquet", columns, told)
         digests.add(open_source(path).digest)
     assert len(digests) == 4
