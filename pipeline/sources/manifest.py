@@ -10,9 +10,6 @@ they are used. numpy alone reads them: `np.load("manifest.npz")`.
 import io
 import json
 import mmap
-import struct
-import tokenize
-import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,6 +19,7 @@ import xxhash
 
 from ..errors import UserError
 from . import Format
+from .npz import BROKEN, find_arrays
 from .paths import shown
 
 VERSION = 1
@@ -182,10 +180,10 @@ class Manifest:
         path = self._samples_path
         try:
             file = np.memmap(path, np.uint8, mode="r")
-            arrays = _find_arrays(path, file.view(np.ndarray))
+            arrays = find_arrays(path, file.view(np.ndarray))
         except FileNotFoundError:
             raise self.damaged(f"{path.name} is missing") from None
-        except _BROKEN as error:
+        except BROKEN as error:
             raise self.damaged(f"{path.name} cannot be read ({error!r:.80})") from None
         count = self.head.num_samples
         for name, dtype in (*COLUMNS.items(), (_KEYS, "u1")):
@@ -239,24 +237,6 @@ class Manifest:
             raise self.damaged("a label without a class")
 
 
-_BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    SyntaxError,
-    NotImplementedError,
-    RecursionError,
-    MemoryError,
-    OverflowError,
-    EOFError,
-    struct.error,
-    tokenize.TokenError,
-    zipfile.BadZipFile,
-)
-"""What zipfile and numpy raise at damaged files."""
-
-
 def _is_sound(head: Head) -> bool:
     def texts(values: object) -> bool:
         return isinstance(values, list) and all(isinstance(value, str) for value in values)
@@ -289,33 +269,3 @@ def _is_sound(head: Head) -> bool:
 def _is_name(name: str) -> bool:
     """Of a file in the folder itself."""
     return bool(name) and "/" not in name and "\0" not in name and name not in (".", "..")
-
-
-def _find_arrays(path: Path, mapped: np.ndarray) -> dict[str, np.ndarray]:
-    """The arrays of an uncompressed .npz, without a copy (np.load makes one, whatever it is told).
-
-    The local header is asked for lengths: in the directory's the extra field may differ.
-    """
-    found = {}
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-    for member in members:
-        if member.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{member.filename} is compressed")
-        at = member.header_offset
-        local = mapped[at : at + 30].tobytes()
-        names = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        start, end = at + 30 + names, at + 30 + names + member.file_size
-        if at < 0 or len(local) < 30 or end > len(mapped):
-            raise ValueError(f"{member.filename} lies outside the file")
-        head = io.BytesIO(mapped[start : min(end, start + 4096)].tobytes())
-        if np.lib.format.read_magic(head) != (1, 0):
-            raise ValueError(f"{member.filename}: another version of numpy's format")
-        shape, _, dtype = np.lib.format.read_array_header_1_0(head, max_header_size=4096)
-        if dtype.hasobject or len(shape) != 1:
-            raise ValueError(f"{member.filename}: no flat array")
-        body = mapped[start + head.tell() : end]
-        if body.nbytes != shape[0] * dtype.itemsize:
-            raise ValueError(f"{member.filename}: {body.nbytes} bytes for {shape} of {dtype}")
-        found[member.filename.removesuffix(".npy")] = body.view(dtype)
-    return found
