@@ -102,7 +102,11 @@ def test_a_flat_archive_has_no_labels(pack: Pack) -> None:
     ("names", "classes", "labels"),
     [
         (["data/cat/1.jpg", "data/dog/x/2.jpg"], ("cat", "dog"), [0, 1]),
-        (["./a/b/cat/1.jpg", "a//b/dog/2.jpg", "a/notes.txt"], ("cat", "dog"), [0, 1]),
+        (
+            ["./a/b/cat/1.jpg", "a//b/dog/2.jpg", "a/notes.txt", "c/d/e/f.txt"],
+            ("cat", "dog"),
+            [0, 1],
+        ),
         (["train/cat/1.jpg"], ("cat",), [0]),
         (["cat/1.jpg"], ("cat",), [0]),
         (["cat/1.jpg", "cat/old/2.jpg"], ("cat",), [0, 0]),
@@ -115,6 +119,7 @@ def test_a_folder_around_the_class_folders_is_no_class(
     source = open_source(pack(*names))
     assert source.classes == classes
     assert source.labels.tolist() == labels
+    assert not any("class folders" in reason for reason, _ in source.left_out)
     assert sorted(contents_of(source)) == sorted(name for name in names if "txt" not in name)
 
 

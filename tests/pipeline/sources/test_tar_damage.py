@@ -161,6 +161,7 @@ def pax(records: bytes, size: int | None = None) -> bytes:
         pax(b"9 " + b"9" * 5000 + b"=\n"),
         pax(b"16 path=b/2.jpg\n", size=1 << 30),
         pax(b"16 path=b/2.jpg\n")[:1024] + bytes(1024),
+        sealed(WHOLE[:124] + b"\x80" + b"\x7f" * 11 + WHOLE[136:156] + b"L" + WHOLE[157:512]),
     ],
 )
 def test_damaged_extensions(mistake: Mistake, content: bytes) -> None:
@@ -193,6 +194,13 @@ def test_old_headers_are_read(tmp_path: Path) -> None:
     assert len(source) == 1
     assert source.key(0) == os.fsdecode(b"a/\xff.jpg")
     assert source.read(0) == b"a/1.jpg"
+    assert source.left_out == ()
+
+
+def test_times_in_gnus_headers_are_no_part_of_the_name(tmp_path: Path) -> None:
+    header = sealed(WHOLE[:345] + b"14000000000\0" + WHOLE[357:512])
+    (tmp_path / "x.tar").write_bytes(header + WHOLE[512:])
+    assert open_source(tmp_path / "x.tar").key(0) == "a/1.jpg"
 
 
 def test_folders_have_no_data_and_need_no_slash(tmp_path: Path) -> None:
