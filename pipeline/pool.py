@@ -68,7 +68,7 @@ class Workers:
                 yield from (future.result() for future in done)
         except BrokenProcessPool:
             raise MachineError(
-                "a worker was killed, by the system when memory runs out; take fewer workers"
+                "a worker was killed, as the system does when memory runs out; take fewer workers"
             ) from None
 
     def close(self) -> None:
