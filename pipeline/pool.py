@@ -37,11 +37,24 @@ class Workers:
         self._pool: ProcessPoolExecutor | None = None
         if num_workers > 1:
             context = multiprocessing.get_context("forkserver")
+            if prepare:  # its module is imported once, and the workers begin with it
+                context.set_forkserver_preload([prepare.__module__])
             self._pool = ProcessPoolExecutor(
                 num_workers, mp_context=context, initializer=_start, initargs=(prepare, arguments)
             )
         elif prepare:
             prepare(*arguments)
+
+    def start(self, *, meanwhile: Callable[[], object]) -> None:
+        """Have the processes at hand before there is work for them.
+
+        Args:
+            meanwhile: done in this process while they start.
+        """
+        count = self._num_workers
+        starting = [self._pool.submit(_nothing, n) for n in range(count)] if self._pool else []
+        meanwhile()
+        wait(starting)
 
     def run(self, function: Callable[[Task], Done], tasks: Iterable[Task]) -> Iterator[Done]:
         """Results in the order in which they are done. Few tasks are under way at a time.
@@ -95,6 +108,10 @@ def run_tasks(
     """`Workers.run` with workers of its own."""
     with Workers(num_workers, prepare=prepare, arguments=arguments) as workers:
         yield from workers.run(function, tasks)
+
+
+def _nothing(task: int) -> None:
+    pass
 
 
 def _start(prepare: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -17,7 +17,7 @@ from .contract import Layout, Options, ShardFormat
 from .examine import choose_rules
 from .finish import finish
 from .formats import build_format
-from .gather import Notes, gather, order_samples
+from .gather import Notes, gather, order_samples, warm_up
 from .parts import Work
 from .progress import ShowProgress
 from .ranks import Ranks
@@ -75,6 +75,7 @@ def convert(
         try:
             ranks.once(lambda: place.begin(task, resume=resume))
             workers = Workers(num_workers, prepare=prepare, arguments=(shared,))
+            workers.start(meanwhile=warm_up)
             _examine_all(place, shared, workers, progress, ranks)
             ranks.wait()
             examined, notes = gather(place, len(source))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import UserError
+from ..order import shuffled
 from ..sources import Source
 from .contract import STORED
 from .tasks import CHUNK
@@ -34,10 +35,13 @@ def gather(place: Workplace, count: int) -> tuple[np.ndarray, Notes]:
     return np.concatenate(tables), notes
 
 
+def warm_up() -> None:
+    """Load what the order takes, which is compiled."""
+    shuffled(np.arange(1), seed=0)
+
+
 def order_samples(source: Source, examined: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """(N,) records of `STORED` in the order to be stored, and (N,) where they are spooled."""
-    from ..order import shuffled  # numba comes with it, which workers need not import
-
     kept = np.flatnonzero(~examined["is_rejected"])
     if not len(kept):
         raise UserError(f"SRC: none of its {len(examined):,} pictures can be stored")
