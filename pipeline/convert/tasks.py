@@ -20,7 +20,7 @@ from .parts import Work, write_part
 from .remake import raw_pixels
 from .workplace import Workplace
 
-CHUNK = 1024
+CHUNK = 256
 """Pictures that a worker examines at a time."""
 
 
