@@ -19,7 +19,10 @@ COMMANDS = {
     "convert": ("pipeline.convert.command", "write a data set as shards or as a beton"),
     "verify": ("pipeline.convert.verify_command", "compare what convert wrote with its manifest"),
     "pretrain": ("train.pretrain_command", "pre-train SimSiam"),
-    "bench": ("benchmarks.command", "images per second of this machine's loaders"),
+    "bench": (
+        "benchmarks.command",
+        "images per second of this machine's loaders and of convert",
+    ),
     "config": ("train.config_command", "every key of the configuration, or of a recipe"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
 }

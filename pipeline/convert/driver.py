@@ -19,6 +19,7 @@ from .finish import finish
 from .formats import build_format
 from .gather import Notes, gather, order_samples, warm_up
 from .parts import Work
+from .planning import PART_SIZE
 from .progress import ShowProgress
 from .ranks import Ranks
 from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
@@ -115,7 +116,8 @@ def _build(options: Options) -> ShardFormat:
 
 def _describe(source: Source, options: Options) -> dict[str, Any]:
     """What a resumed conversion must have in common with the one that was begun."""
-    return asdict(options) | {"source": source.digest, "pictures": len(source), "version": 1}
+    facts = {"source": source.digest, "pictures": len(source)}
+    return asdict(options) | facts | {"chunk": CHUNK, "part": PART_SIZE, "version": 1}
 
 
 @contextlib.contextmanager

@@ -52,7 +52,8 @@ EXAMINED = np.dtype(
 _HEAD = 4096
 _HUFFMAN = frozenset((0xC0, 0xC1, 0xC2))
 """Baseline, extended and progressive: what every reader takes."""
-_PROGRESSIVE = 0xC2
+PROGRESSIVE = "progressive JPEG"
+"""The reason to rewrite one."""
 _PNG = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\x60\x82"  # of IEND's checksum
 
@@ -122,7 +123,7 @@ def examine(
     elif options.normalise_jpeg and kind == JPEG and _is_progressive(source, index, peek.head):
         picture = normalise(source.read(index)) or b""
         length = len(picture) or length
-        reason = "progressive JPEG" if picture else ""
+        reason = PROGRESSIVE if picture else ""
     if length > shard_format.largest:
         raise BadSampleError(
             f"{length:,} bytes, and a picture of this format has at most {shard_format.largest:,}"
@@ -168,4 +169,4 @@ def _name_jpeg(frame: Frame, *, is_plain: bool) -> str:
 
 
 def _is_progressive(source: Source, index: int, head: bytes) -> bool:
-    return _find_frame(source, index, head).marker == _PROGRESSIVE
+    return _find_frame(source, index, head).marker == 0xC2

@@ -18,7 +18,7 @@ from ..sources import Source, open_source
 from ..sources.manifest import PNG, RAW, checksum, paths_of
 from ..sources.recordio_format import join_pieces
 from .contract import Part, Sample
-from .examine import examine
+from .examine import PROGRESSIVE, examine
 from .opened import OpenedShards
 from .progress import ShowProgress
 from .remake import raw_pixels
@@ -238,8 +238,9 @@ def _compare(shards: OpenedShards, row: int, sample: Sample, picture: bytes) -> 
     if sample.kind == RAW:
         is_same = raw_pixels(original, rules.options).tobytes() == picture
     elif sample.kind == PNG:
+        is_same = np.array_equal(raw_pixels(original, rules.options), decode_rgb(picture))
+    elif reason == PROGRESSIVE:
         is_same = np.array_equal(decode_rgb(original), decode_rgb(picture))
-    else:
-        is_same = False
-    # What was encoded anew, or turned and shrunk before, cannot be compared.
-    return "" if is_same or (reason and sample.kind != RAW) else "is different in --source"
+    else:  # a JPEG that was made, with a loss, cannot be compared
+        is_same = bool(reason)
+    return "" if is_same else "is different in --source"

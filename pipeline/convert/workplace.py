@@ -4,7 +4,7 @@
       task.json          what is being made of what; a resumed conversion must be the same
       examined/N.npz     a chunk of the first pass
       spooled/N          its pictures that were encoded anew
-      written/N.npy      checksums of a part, once the part is on the disk
+      written/N.npz      checksums of a part, once the part is on the disk
       out/               the shards, of their full size from the beginning
 
 All small files appear whole or not at all. At the end `out` becomes DST.

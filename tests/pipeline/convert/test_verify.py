@@ -117,8 +117,11 @@ def test_another_source_is_told(
     other = Path(shutil.copytree(kinds_folder, tmp_path / "other"))
     (other / "one/a plain.jpg").write_bytes(encode(np.zeros((9, 9, 3), np.uint8)))
     (other / "two/plain.png").write_bytes(encode(np.zeros((9, 9, 3), np.uint8), "PNG"))
+    white = np.full((40, 56, 3), 255, np.uint8)  # of the old one's size
+    (other / "two/picture.webp").write_bytes(encode(white, "WEBP", lossless=True))
     found = find(copy, source=other)
-    assert len(found) == 2
+    assert len(found) == 3
+    assert any("'two/picture.webp'" in text for text in found)
     assert any("'one/a plain.jpg'" in text for text in found)
     assert any("'two/plain.png'" in text for text in found)
     (other / "two/zzz.png").write_bytes(b"")
