@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from ..sources.manifest import Manifest
+from ..sources.recordio_format import extent_of
 from .contract import STORED, Layout, Options, Part
 from .examine import Rules, choose_rules
 from .formats import FORMATS, build_format
@@ -38,8 +39,7 @@ class OpenedShards:
             self.samples[name] = manifest[name]
         before, behind = self.shard_format.overhead(self.samples)
         offset = manifest["offset"].astype(np.int64)
-        extent = self.samples["length"] + 4 * (self.samples["pieces"].astype(np.int64) - 1)
-        self.ends = offset + extent + behind
+        self.ends = offset + extent_of(self.samples["length"], self.samples["pieces"]) + behind
         """(N,) int64: where their frames end."""
         self.layout = Layout(
             names=tuple(head.files),

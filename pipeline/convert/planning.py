@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from ..sources.recordio_format import extent_of
 from .contract import Layout, Part
 
 PART_SIZE = 1 << 26
@@ -26,43 +27,53 @@ def cut(ends: np.ndarray, limit: int) -> list[int]:
     return cuts
 
 
-def plan_shards(
-    before: np.ndarray,
-    extents: np.ndarray,
-    behind: np.ndarray,
-    *,
-    shard_size: int,
-    name: str,
-    suffix: str,
-    trailer: int,
-) -> Layout:
-    """Samples one after the other, as many to a shard as fit.
-
-    Args:
-        before, extents, behind: (N,) int64: bytes of each sample's frame and picture.
-        shard_size: bytes; a larger sample has a shard of its own.
-        name: what the shards' names begin with.
-        suffix: what they end with.
-        trailer: zero bytes at each shard's end.
+class Shards:
+    """What formats of many files have in common: samples one after the other, as many to a file
+    as fit. See `contract.ShardFormat`; theirs alone: `name`, `largest`, `overhead`, `frame`,
+    `indexes`.
     """
-    ends = np.cumsum(before + extents + behind)
-    starts = ends - (before + extents + behind)
-    shard = np.empty(len(ends), np.int64)
-    start = np.empty(len(ends), np.int64)
-    names, sizes, parts = [], [], []
-    first = 0
-    for number, last in enumerate(cut(ends, shard_size - trailer)):
-        origin = int(starts[first])
-        shard[first:last] = number
-        start[first:last] = starts[first:last] - origin
-        size = int(ends[last - 1]) - origin + trailer
-        within = ends[first:last] - origin
-        begin, part_first = 0, first
-        for part_last in cut(within, PART_SIZE):
-            end = size if first + part_last == last else int(within[part_last - 1])
-            parts.append(Part(number, begin, end, part_first, first + part_last))
-            begin, part_first = end, first + part_last
-        names.append(f"{name}-{number:06d}.{suffix}")
-        sizes.append(size)
-        first = last
-    return Layout(tuple(names), tuple(sizes), shard, start, start + before, tuple(parts))
+
+    suffix: str
+    """Of a shard's name."""
+    trailer = 0
+    """Zero bytes at a shard's end."""
+    takes_png = True
+    needs_content = False
+
+    def overhead(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """See `contract.ShardFormat`."""
+        raise NotImplementedError
+
+    def count_pieces(self, data: bytes) -> int:
+        """One: the picture as it is."""
+        return 1
+
+    def fixed(self, what: str, samples: np.ndarray, layout: Layout) -> bytes:
+        """There is no part without samples."""
+        raise KeyError(what)
+
+    def plan(self, samples: np.ndarray, *, name: str, shard_size: int) -> Layout:
+        """See `contract.ShardFormat`."""
+        before, behind = self.overhead(samples)
+        whole = before + extent_of(samples["length"], samples["pieces"]) + behind
+        ends = np.cumsum(whole)
+        starts = ends - whole
+        shard = np.empty(len(ends), np.int64)
+        start = np.empty(len(ends), np.int64)
+        names, sizes, parts = [], [], []
+        first = 0
+        for number, last in enumerate(cut(ends, shard_size - self.trailer)):
+            origin = int(starts[first])
+            shard[first:last] = number
+            start[first:last] = starts[first:last] - origin
+            size = int(ends[last - 1]) - origin + self.trailer
+            within = ends[first:last] - origin
+            begin, part_first = 0, first
+            for part_last in cut(within, PART_SIZE):
+                end = size if first + part_last == last else int(within[part_last - 1])
+                parts.append(Part(number, begin, end, part_first, first + part_last))
+                begin, part_first = end, first + part_last
+            names.append(f"{name}-{number:06d}.{self.suffix}")
+            sizes.append(size)
+            first = last
+        return Layout(tuple(names), tuple(sizes), shard, start, start + before, tuple(parts))

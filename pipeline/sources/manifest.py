@@ -21,6 +21,7 @@ from ..errors import UserError
 from . import Format
 from .npz import BROKEN, find_arrays
 from .paths import shown
+from .recordio_format import extent_of
 
 VERSION = 1
 JPEG, RAW, PNG = 0, 1, 2
@@ -222,16 +223,15 @@ class Manifest:
             raise self.damaged("two samples of one index")
 
     def _check_extents(self, columns: dict[str, np.ndarray], files: np.ndarray) -> None:
-        shard, length = columns["shard"], columns["length"].astype(np.uint64)
+        shard, length = columns["shard"], columns["length"]
         if int(shard.max()) >= len(files):
             raise self.damaged("a sample lies in a shard that there is not")
-        # A piece of RecordIO has 8 bytes of its own, in place of 4 of the picture.
-        extent = length + np.uint64(4) * (columns["pieces"].astype(np.uint64) - np.uint64(1))
+        if (columns["pieces"] == 0).any() or (length == 0).any():
+            raise self.damaged("a sample without bytes")
+        extent = extent_of(length, columns["pieces"]).astype(np.uint64)
         offset, size = columns["offset"], files[shard]
         if ((offset > size) | (extent > size - np.minimum(offset, size))).any():
             raise self.damaged("a sample lies outside its shard")
-        if (columns["pieces"] == 0).any() or (length == 0).any():
-            raise self.damaged("a sample without bytes")
         label = columns["label"]
         if not -1 <= int(label.min()) <= int(label.max()) < len(self.head.classes):
             raise self.damaged("a label without a class")

@@ -15,14 +15,14 @@ import numpy as np
 
 from ...sources.recordio_format import HEADER, MAGIC, MAX_LENGTH, PREFIX, find_magic
 from ..contract import Layout, Sample
-from ..planning import plan_shards
+from ..planning import Shards
 
 
-class Writer:
+class Writer(Shards):
     """See `contract.ShardFormat`."""
 
     name = "recordio"
-    takes_png = True
+    suffix = "rec"
     largest = MAX_LENGTH - HEADER
     needs_content = True
 
@@ -33,18 +33,6 @@ class Writer:
         before = np.full(len(samples), PREFIX, np.int64)
         # What is left out and put in between the pieces are multiples of 4.
         return before, -samples["length"] % 4
-
-    def plan(self, samples: np.ndarray, *, name: str, shard_size: int) -> Layout:
-        before, behind = self.overhead(samples)
-        return plan_shards(
-            before,
-            _extents(samples),
-            behind,
-            shard_size=shard_size,
-            name=name,
-            suffix="rec",
-            trailer=0,
-        )
 
     def frame(self, sample: Sample, picture: bytes | memoryview) -> list[bytes | memoryview]:
         header = struct.pack("<IfQQ", 0, sample.label, sample.index, 0)
@@ -64,20 +52,12 @@ class Writer:
             frames.append(view[begin:end])
         return [*frames, padding]
 
-    def fixed(self, what: str, samples: np.ndarray, layout: Layout) -> bytes:
-        raise KeyError(what)
-
     def indexes(self, samples: np.ndarray, layout: Layout) -> Iterable[tuple[str, bytes]]:
         starts = np.concatenate(([0], np.cumsum(layout.sizes)))
         for number, name in enumerate(layout.names):
             rows = layout.shard == number
             yield f"{name.removesuffix('.rec')}.idx", _index(samples[rows], layout.start[rows])
         yield "dali.idx", _index(samples, layout.start + starts[layout.shard])
-
-
-def _extents(samples: np.ndarray) -> np.ndarray:
-    """(N,) int64: bytes from a picture's first to its last; each cut adds 8 and leaves out 4."""
-    return samples["length"] + 4 * (samples["pieces"].astype(np.int64) - 1)
 
 
 def _index(samples: np.ndarray, offsets: np.ndarray) -> bytes:

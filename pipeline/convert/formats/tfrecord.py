@@ -15,37 +15,21 @@ import google_crc32c
 import numpy as np
 
 from ..contract import Layout, Sample
-from ..planning import plan_shards
+from ..planning import Shards
 
 LABEL, INDEX, ENCODED = b"image/class/label", b"image/index", b"image/encoded"
 _BEFORE = 12  # length and its CRC
 
 
-class Writer:
+class Writer(Shards):
     """See `contract.ShardFormat`."""
 
     name = "tfrecord"
-    takes_png = True
+    suffix = "tfrecord"
     largest = 2**31 - 4096  # protobuf's limit of a message
-    needs_content = False
-
-    def count_pieces(self, data: bytes) -> int:
-        return 1
 
     def overhead(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return _BEFORE + _head_sizes(samples), np.full(len(samples), 4, np.int64)
-
-    def plan(self, samples: np.ndarray, *, name: str, shard_size: int) -> Layout:
-        before, behind = self.overhead(samples)
-        return plan_shards(
-            before,
-            samples["length"],
-            behind,
-            shard_size=shard_size,
-            name=name,
-            suffix="tfrecord",
-            trailer=0,
-        )
 
     def frame(self, sample: Sample, picture: bytes | memoryview) -> list[bytes | memoryview]:
         head = example_head(sample.label, sample.index, sample.length)
@@ -53,9 +37,6 @@ class Writer:
         crc = google_crc32c.extend(google_crc32c.value(head), picture)
         before = length + struct.pack("<I", mask(google_crc32c.value(length))) + head
         return [before, picture, struct.pack("<I", mask(crc))]
-
-    def fixed(self, what: str, samples: np.ndarray, layout: Layout) -> bytes:
-        raise KeyError(what)
 
     def indexes(self, samples: np.ndarray, layout: Layout) -> Iterable[tuple[str, bytes]]:
         before, behind = self.overhead(samples)

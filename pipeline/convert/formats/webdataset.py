@@ -14,37 +14,22 @@ import numpy as np
 
 from ...sources.manifest import PNG
 from ..contract import Layout, Sample
-from ..planning import plan_shards
+from ..planning import Shards
 
 _BLOCK = 512
 
 
-class Writer:
+class Writer(Shards):
     """See `contract.ShardFormat`."""
 
     name = "webdataset"
-    takes_png = True
+    suffix = "tar"
+    trailer = 2 * _BLOCK
     largest = 2**31 - 1
-    needs_content = False
-
-    def count_pieces(self, data: bytes) -> int:
-        return 1
 
     def overhead(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         before = np.full(len(samples), _BLOCK, np.int64)
         return before, -samples["length"] % _BLOCK + 2 * _BLOCK
-
-    def plan(self, samples: np.ndarray, *, name: str, shard_size: int) -> Layout:
-        before, behind = self.overhead(samples)
-        return plan_shards(
-            before,
-            samples["length"],
-            behind,
-            shard_size=shard_size,
-            name=name,
-            suffix="tar",
-            trailer=2 * _BLOCK,
-        )
 
     def frame(self, sample: Sample, picture: bytes | memoryview) -> list[bytes | memoryview]:
         label = b"%d" % sample.label
@@ -54,9 +39,6 @@ class Writer:
             picture,
             behind + label + bytes(-len(label) % _BLOCK),
         ]
-
-    def fixed(self, what: str, samples: np.ndarray, layout: Layout) -> bytes:
-        raise KeyError(what)
 
     def indexes(self, samples: np.ndarray, layout: Layout) -> Iterable[tuple[str, bytes]]:
         for number, name in enumerate(layout.names):
