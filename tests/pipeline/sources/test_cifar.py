@@ -1,96 +1,20 @@
-"""CIFAR's own files: both versions, what is refused, and pickles that are not trusted."""
+"""CIFAR's own files: both versions, and what is taken for one."""
 
 import io
 import multiprocessing
 import os
 import pickle
-import struct
-from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from swiftsiam.pipeline.decode import decode_rgb
-from swiftsiam.pipeline.errors import BadSampleError, UserError
+from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source, recognise
 from swiftsiam.pipeline.sources.cifar import CifarSource
 
-NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
-FINE = [f"fine{number:02}" for number in range(100)]
-BATCHES = {f"data_batch_{number}": 4 for number in range(1, 12)}
-"""Eleven, so that the order by number is not the order by name."""
-
-
-def draw(name: str, count: int, num_classes: int) -> tuple[np.ndarray, list[int]]:
-    """(count, 32, 32, 3) uint8 pictures and their labels."""
-    random = np.random.default_rng(list(name.encode()))
-    pixels = random.integers(0, 256, (count, 32, 32, 3), np.uint8)
-    return pixels, random.integers(0, num_classes, count).tolist()
-
-
-def planes(pixels: np.ndarray) -> np.ndarray:
-    return pixels.transpose(0, 3, 1, 2).reshape(len(pixels), -1)
-
-
-def short(text: bytes) -> bytes:
-    return b"U" + bytes([len(text)]) + text
-
-
-def integers(numbers: Iterable[int]) -> bytes:
-    return b"](" + b"".join(b"J" + struct.pack("<i", number) for number in numbers) + b"e"
-
-
-def python2_array(rows: np.ndarray) -> bytes:
-    """As Python 2 pickled an array."""
-    return (
-        b"cnumpy.core.multiarray\n_reconstruct\nq\7cnumpy\nndarray\nq\10K\0\x85q\tU\1b\x87q\nRq\x0b"
-        b"(K\1" + b"".join(b"J" + struct.pack("<i", side) for side in rows.shape) + b"\x86q\x0c"
-        b"cnumpy\ndtype\nq\x0dU\2u1q\x0eK\0K\1\x87q\x0fRq\x10(K\3U\1|q\x11NNN"
-        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\0tq\x12b\x89"
-        b"T" + struct.pack("<i", rows.size) + rows.tobytes() + b"tq\x13b"
-    )
-
-
-def python2_batch(pixels: np.ndarray, labels: list[int], key: bytes = b"labels") -> bytes:
-    head = b"\x80\2}q\1(" + short(b"batch_label") + b"q\2" + short(b"training batch") + b"q\3"
-    return head + short(key) + integers(labels) + short(b"data") + python2_array(
-        planes(pixels)
-    ) + b"u."  # fmt: skip
-
-
-def python2_names(key: bytes, names: list[str]) -> bytes:
-    listed = b"".join(short(name.encode()) for name in names)
-    return b"\x80\2}q\1(" + short(key) + b"](" + listed + b"eu."
-
-
-def write_binary(folder: Path) -> Path:
-    folder.mkdir()
-    (folder / "batches.meta.txt").write_text("\n".join(NAMES) + "\n\n")
-    (folder / "readme.html").write_text("<html>")
-    for name, count in {**BATCHES, "test_batch": 3}.items():
-        pixels, labels = draw(name, count, 10)
-        records = np.column_stack([np.array(labels, np.uint8), planes(pixels)])
-        (folder / f"{name}.bin").write_bytes(records.tobytes())
-    return folder
-
-
-def write_python(folder: Path) -> Path:
-    folder.mkdir(exist_ok=True)
-    (folder / "batches.meta").write_bytes(python2_names(b"label_names", NAMES))
-    for name, count in {**BATCHES, "test_batch": 3}.items():
-        (folder / name).write_bytes(python2_batch(*draw(name, count, 10)))
-    return folder
-
-
-@pytest.fixture
-def binary(tmp_path: Path) -> Path:
-    return write_binary(tmp_path / "cifar-10-batches-bin")
-
-
-@pytest.fixture
-def python(tmp_path: Path) -> Path:
-    return write_python(tmp_path / "cifar-10-batches-py")
+from .cifars import BATCHES, FINE, NAMES, draw, planes, python2_batch, python2_names, write_python
 
 
 @pytest.mark.parametrize("version", ["binary", "python"])
@@ -204,119 +128,10 @@ def test_a_changed_file_does_not_unpickle(binary: Path) -> None:
         pickle.loads(pickled)
 
 
-def remove(name: str) -> Callable[[Path], object]:
-    return lambda root: (root / name).unlink()
-
-
-def write(name: str, data: bytes) -> Callable[[Path], object]:
-    return lambda root: (root / name).write_bytes(data)
-
-
-@pytest.mark.parametrize(
-    ("damage", "message"),
-    [
-        (remove("data_batch_2.bin"), r"data_batch_2.bin: is missing; unpack"),
-        (remove("data_batch_1.bin"), r"data_batch_1.bin: is missing; unpack"),
-        (write("data_batch_2.bin", b"\0" * 3074), "3,074 bytes are no whole number of records"),
-        (write("data_batch_2.bin", b""), "0 bytes are no whole number"),
-        (write("data_batch_2.bin", b"\x0a" * 3073), "labels from 10 to 10, of 10 classes"),
-        (write("batches.meta.txt", b"ant\nbee\n"), "not 10 class names"),
-        (write("batches.meta.txt", b"a b c d e f g h i a"), "a stands twice"),
-        (write("batches.meta.txt", b"a b c d e f g h i \xff"), "damaged: .*decode"),
-    ],
-)
-def test_binary_refusals(binary: Path, damage: Callable[[Path], object], message: str) -> None:
-    damage(binary)
-    with pytest.raises(UserError, match=message) as caught:
-        open_source(binary, field="DATA")
-    assert str(caught.value).startswith(f"DATA={binary}")
-    assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize("version", ["binary", "python"])
-def test_the_training_part_is_not_validated_on(
-    version: str, request: pytest.FixtureRequest
-) -> None:
-    root = request.getfixturevalue(version)
-    test = next(root.glob("test_batch*"))
-    with pytest.raises(UserError, match=f"is the training part; give data.val_path={test}$"):
-        open_source(root, field="data.val_path")
-    test.unlink()
-    assert len(open_source(root, field="data.val_path")) == 44
-
-
-def test_a_test_part_alone_is_named(binary: Path) -> None:
-    for batch in binary.glob("data_batch_*"):
-        batch.unlink()
-    with pytest.raises(UserError, match="no data_batch_1 and no train; give its test file itself"):
-        open_source(binary)
-
-
-PIXELS, LABELS = draw("refused", 2, 10)
-BATCH = python2_batch(PIXELS, LABELS)
-
-
-@pytest.mark.parametrize(
-    ("data", "message"),
-    [
-        (b"cos\nsystem\n(S'true'\ntR.", "it asks for os.system"),
-        (b"c__builtin__\neval\n(S'1'\ntR.", "it asks for __builtin__.eval"),
-        (BATCH.replace(b"numpy\ndtype", b"numpy\nload."), "it asks for numpy.load."),
-        (b"cnumpy\nndarray\n)R.", "it calls what is no array"),
-        (b"\x80\2}}b.", "it changes what is no array"),
-        (b"\x80\2}))s.", "a key that is no name"),
-        (b"\x80\2](K\1K\1u.", "items of what is no dictionary"),
-        (pickle.dumps({b"data": np.zeros((1, 3072), np.uint8)}), "no pickle as Python 2 wrote it"),
-        (b"\x80\2}r\xff\xff\xff\xff.", "no pixels"),  # a memo that C would fill 64 GB with
-        (b"\x80\2].", "no dictionary"),
-        (b"", "damaged"),
-        (BATCH[:-40], "ends too early"),
-        (BATCH.replace(b"U\2u1", b"U\2i1"), "another type than uint8"),
-        (BATCH.replace(b"J\2\0\0\0J", b"J\3\0\0\0J"), r"shape \(3, 3072\) in 6,144 bytes"),
-        (BATCH.replace(b"labels", b"labelz"), "no list of labels"),
-        (python2_batch(PIXELS, [1]), "1 labels of 2 pictures"),
-        (python2_batch(PIXELS, [1, 10]), "labels from 1 to 10, of 10 classes"),
-    ],
-)
-def test_pickles_are_not_trusted(python: Path, data: bytes, message: str) -> None:
-    (python / "data_batch_1").write_bytes(data)
-    with pytest.raises(UserError, match=message) as caught:
-        open_source(python)
-    assert str(caught.value).startswith(f"data.path={python}/data_batch_1: damaged")
-    assert "\n" not in str(caught.value)
-
-
 def test_a_pickle_of_protocol_0_names_the_classes(python: Path) -> None:
     names = b"".join(b"S'%s'\np%d\na" % (name.encode(), i) for i, name in enumerate(NAMES, 5))
     (python / "batches.meta").write_bytes(b"(dp1\nS'label_names'\np2\n(lp3\n" + names + b"s.")
     assert open_source(python).classes == tuple(NAMES)
-
-
-@pytest.mark.parametrize("name", ["data_batch_1.bin", "data_batch_1", "batches.meta"])
-def test_damaged_files_are_refused_or_read(name: str, request: pytest.FixtureRequest) -> None:
-    root = request.getfixturevalue("binary" if name.endswith(".bin") else "python")
-    whole = (root / name).read_bytes()
-    # Flips where they matter: pixels may be anything.
-    heads = min(len(whole), 120)
-    tail = max(len(whole) - 60, 0)
-    random = np.random.default_rng(0)
-    refusals = []
-    for number in range(160):
-        data = bytearray(whole)
-        if number % 2:
-            del data[random.integers(len(data)) :]
-        for _ in range(number % 4):
-            at = int(random.choice([random.integers(heads), random.integers(tail, len(whole))]))
-            data[min(at, len(data) - 1) if data else 0 : at + 1] = bytes([random.integers(256)])
-        (root / name).write_bytes(data)
-        try:
-            source = CifarSource(root)
-            for index in range(len(source)):
-                decode_rgb(source.read(index))
-        except (UserError, BadSampleError) as error:
-            refusals.append(str(error))
-    assert 40 < len(refusals) < 160
-    assert "\n" not in "".join(refusals)
 
 
 @pytest.mark.parametrize("entry", ["bird/x.png", "x.png"])

@@ -2,12 +2,10 @@
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import random
 import re
-import struct
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,50 +14,7 @@ import pytest
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source, tar
 
-FORMATS = (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-
-
-def pack(*names: str, format: int = tarfile.GNU_FORMAT, **contents: bytes) -> bytes:
-    """An archive of such files; those without content hold their own names."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=format) as archive:
-        for name in (*names, *contents):
-            data = contents.get(name, name.encode())
-            member = tarfile.TarInfo(name)
-            member.size = len(data)
-            archive.addfile(member, io.BytesIO(data))
-    return buffer.getvalue()
-
-
-def sealed(header: bytes) -> bytes:
-    """A header with the checksum that it should have."""
-    blank = header[:148] + b" " * 8 + header[156:]
-    return blank[:148] + b"%06o\0 " % sum(blank) + blank[156:]
-
-
-Mistake = Callable[..., str]
-
-
-@pytest.fixture
-def mistake(tmp_path: Path) -> Mistake:
-    """(content, name="x.tar") → what is told of such a file, after field, value and colon."""
-
-    def mistake(content: bytes, name: str = "x.tar") -> str:
-        path = tmp_path / name
-        path.write_bytes(content)
-        with pytest.raises(UserError) as caught:
-            open_source(path)
-        message = str(caught.value)
-        assert message.isprintable()
-        assert len(message) < 800
-        start = f"data.path={path}: "
-        assert message.startswith(start)
-        return message.removeprefix(start)
-
-    return mistake
-
-
-WHOLE = pack("a/1.jpg", "b/2.jpg")  # headers at 0 and 1,024, the end at 2,048
+from .tars import FORMATS, WHOLE, Mistake, pack, pax, sealed, sparse_headers
 
 
 @pytest.mark.parametrize(
@@ -114,102 +69,6 @@ def test_a_compressed_archive_under_a_plain_name(
 @pytest.mark.parametrize("name", ["x.tar.gz", "x.tgz", "x.TAR.BZ2", "x.txz", "x.tar.zst"])
 def test_a_compressed_archive_under_its_own_name(mistake: Mistake, name: str) -> None:
     assert re.match(r"a compressed archive, .*; decompress it \(gunzip", mistake(b"", name))
-
-
-def sparse_headers() -> list[bytes]:
-    """A member "a/1.jpg" stored as a sparse file, as GNU tar has written it over the years."""
-    member = tarfile.TarInfo("a/1.jpg")
-    member.type = tarfile.GNUTYPE_SPARSE
-    found = [member.tobuf(tarfile.GNU_FORMAT)]
-    for records in (
-        {"GNU.sparse.size": "9", "GNU.sparse.numblocks": "0"},
-        {"GNU.sparse.map": "0,9", "GNU.sparse.size": "9", "GNU.sparse.name": "a/1.jpg"},
-        {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": "a/1.jpg"},
-    ):
-        member = tarfile.TarInfo("a/1.jpg")
-        member.pax_headers = records
-        found.append(member.tobuf(tarfile.PAX_FORMAT))
-    return found
-
-
-@pytest.mark.parametrize("header", sparse_headers())
-def test_sparse_members(mistake: Mistake, header: bytes) -> None:
-    told = mistake(header + bytes(1024))
-    assert re.match(
-        r"(a/1\.jpg|a member) in it is stored as a sparse file; pack it again without", told
-    )
-
-
-def pax(records: bytes, size: int | None = None) -> bytes:
-    """An archive whose only member has such an extended header."""
-    header = tarfile.TarInfo("pax").tobuf(tarfile.USTAR_FORMAT)
-    length = b"%011o" % (len(records) if size is None else size)
-    header = sealed(header[:124] + length + header[135:156] + b"x" + header[157:])
-    return header + records.ljust(-(-len(records) // 512) * 512, b"\0") + pack("a/1.jpg")
-
-
-@pytest.mark.parametrize(
-    "content",
-    [
-        pax(b"x path=b/2.jpg\n"),
-        pax(b"99 path=b/2.jpg\n"),
-        pax(b"0 path=b/2.jpg\n"),
-        pax(b"3 a\n"),
-        pax(b"15 path=b/2.jpg"),
-        pax(b"9 size=x\n"),
-        pax(b"10 size=-1\n"),
-        pax(b"9 " + b"9" * 5000 + b"=\n"),
-        pax(b"16 path=b/2.jpg\n", size=1 << 30),
-        pax(b"16 path=b/2.jpg\n")[:1024] + bytes(1024),
-        sealed(WHOLE[:124] + b"\x80" + b"\x7f" * 11 + WHOLE[136:156] + b"L" + WHOLE[157:512]),
-    ],
-)
-def test_damaged_extensions(mistake: Mistake, content: bytes) -> None:
-    assert re.match(r"the header at byte|its first header is damaged", mistake(content))
-
-
-def test_long_pax_names_replace_the_short(tmp_path: Path) -> None:
-    (tmp_path / "x.tar").write_bytes(pax(b"16 path=b/2.jpg\n"))
-    assert open_source(tmp_path / "x.tar").key(0) == "b/2.jpg"
-
-
-@pytest.mark.parametrize(
-    "size", [b"-0000000001\0", b"\xff" * 12, b"\x80" + b"\xff" * 11, b"12345678x\0\0\0"]
-)
-def test_sizes_that_no_file_has(mistake: Mistake, size: bytes) -> None:
-    content = sealed(WHOLE[:124] + size + WHOLE[136:512]) + WHOLE[512:]
-    assert re.match(r"cut off: a/1\.jpg in it ends|its first header is damaged", mistake(content))
-
-
-def test_old_headers_are_read(tmp_path: Path) -> None:
-    """Before POSIX: no magic, folders known by their names, checksums of signed bytes."""
-    folder, file = (bytearray(WHOLE[:512]) for _ in range(2))
-    folder[:10], folder[124:136], folder[156:] = b"a/\0left.jp", bytes(12), bytes(356)
-    file[:10], file[156:] = b"a/\xff.jpg\0xx", bytes(356)
-    blank = file[:148] + b" " * 8 + file[156:]
-    signed = sum(struct.unpack("512b", blank))
-    file[148:156] = b"%06o\0 " % signed
-    (tmp_path / "x.tar").write_bytes(sealed(bytes(folder)) + file + WHOLE[512:1024] + bytes(512))
-    source = open_source(tmp_path / "x.tar")
-    assert len(source) == 1
-    assert source.key(0) == os.fsdecode(b"a/\xff.jpg")
-    assert source.read(0) == b"a/1.jpg"
-    assert source.left_out == ()
-
-
-def test_times_in_gnus_headers_are_no_part_of_the_name(tmp_path: Path) -> None:
-    header = sealed(WHOLE[:345] + b"14000000000\0" + WHOLE[357:512])
-    (tmp_path / "x.tar").write_bytes(header + WHOLE[512:])
-    assert open_source(tmp_path / "x.tar").key(0) == "a/1.jpg"
-
-
-def test_folders_have_no_data_and_need_no_slash(tmp_path: Path) -> None:
-    """What stands as size in their headers may be a limit of the file system that was packed."""
-    folder = sealed(b"a".ljust(100, b"\0") + WHOLE[100:156] + b"5" + WHOLE[157:512])
-    (tmp_path / "x.tar").write_bytes(folder + WHOLE[1024:])
-    source = open_source(tmp_path / "x.tar")
-    assert source.read(0) == b"b/2.jpg"
-    assert source.left_out == (("class folders without a picture", 1),)
 
 
 def test_a_file_that_changes_while_it_is_listed(
