@@ -8,6 +8,7 @@ from typing import NoReturn, TypeVar
 
 from .errors import UserError
 from .files import absolute, check_output
+from .sources.torchvision_spec import absolute_data
 
 T = TypeVar("T")
 
@@ -73,3 +74,6 @@ def output(name: str) -> Callable[[str], Path]:
 
 user_path: Callable[[str], Path] = _told(absolute)
 """Of a path: see `absolute`."""
+
+data_path: Callable[[str], Path] = _told(absolute_data)
+"""Of what `open_source` opens: a path, or the name of a torchvision data set."""

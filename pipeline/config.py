@@ -5,15 +5,22 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from annotated_types import Ge, Le
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict
 
 from .engines import ENGINES, choose
-from .files import PathText
+from .sources.torchvision_spec import absolute_data
 
 if TYPE_CHECKING:
     EngineName = str
 else:
     EngineName = Literal[("auto", *ENGINES)]
+
+
+def _absolute_text(path: str) -> str:
+    return str(absolute_data(path)) if path else path
+
+
+_DataText = Annotated[str, AfterValidator(_absolute_text)]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +29,10 @@ class DataConfig:
 
     __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid", allow_inf_nan=False)
 
-    path: PathText | None = None
-    """Training pictures: a folder of class folders, a flat folder, or a .beton file."""
-    val_path: PathText | None = None
+    path: _DataText | None = None
+    """Training pictures: a folder of class folders, a flat folder, a .beton file and so on (see
+    docs/formats.md), or the name of a torchvision data set (torchvision:NAME,root=DIR)."""
+    val_path: _DataText | None = None
     """Labelled pictures for kNN during training; the same folder as `path`: a fifth of its pictures
     ask and the others vote; null: no kNN."""
     limit: Annotated[int, Ge(1), Le(2**40)] | None = None

@@ -7,7 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from ..pipeline.arguments import Parser, user_path
+from ..pipeline.arguments import Parser, data_path
 from ..pipeline.convert.contract import Options
 from ..pipeline.convert.driver import convert
 from ..pipeline.convert.progress import show_progress
@@ -33,9 +33,9 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         prog="swiftsiam demo",
         description="Train SimSiam for a few minutes and show what the features are worth.",
     )
-    parser.add_argument("--data", type=user_path, help="your pictures instead of generated ones")
+    parser.add_argument("--data", type=data_path, help="your pictures instead of generated ones")
     parser.add_argument(
-        "--val", type=user_path, help="labelled pictures to ask about (a fifth of --data)"
+        "--val", type=data_path, help="labelled pictures to ask about (a fifth of --data)"
     )
     return parser.parse_args(argv)
 

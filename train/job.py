@@ -1,7 +1,6 @@
 """A training job: everything that a run trains with, made from its configuration."""
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -13,6 +12,7 @@ from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
+from ..pipeline.sources.torchvision_spec import are_same
 from .config import Config
 from .device import build_autocast, view_dtype
 from .evaluation.labelled import LabelledData, open_labelled
@@ -149,5 +149,5 @@ def open_val_data(config: Config, source: Source, *, max_queries: int | None) ->
         open_source(val_path, field="data.val_path"),
         fields=(f"data.path={path}", f"data.val_path={val_path}"),
         max_queries=max_queries,
-        splits=Path(path).samefile(val_path),
+        splits=are_same(path, val_path),
     )

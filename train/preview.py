@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from ..pipeline.arguments import Parser, output, user_path, whole
+from ..pipeline.arguments import Parser, data_path, output, whole
 from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
 from ..pipeline.building import build_loader
 from ..pipeline.config import LoaderConfig, choose_engine
@@ -24,7 +24,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         prog="swiftsiam preview", description="Draw pictures beside their two training views."
     )
     parser.add_argument(
-        "data", metavar="DATA", type=user_path, help="a folder of class folders, or a flat folder"
+        "data", metavar="DATA", type=data_path, help="a folder of class folders, or a flat folder"
     )
     parser.add_argument("--out", type=output("--out"), default="views.png", help="PNG (views.png)")
     parser.add_argument("--config", help="take the augmentation of this recipe or file")

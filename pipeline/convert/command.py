@@ -4,10 +4,11 @@ import argparse
 from collections.abc import Callable
 from pathlib import Path
 
-from ..arguments import Parser, user_path, whole
+from ..arguments import Parser, data_path, user_path, whole
 from ..errors import UserError
 from ..machine import num_cores
 from ..sources import open_source
+from ..sources.torchvision_spec import folder_of
 from .contract import Options
 from .driver import Outcome, convert
 from .finish import rejected_path
@@ -29,7 +30,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "(torchrun --nproc-per-node=4 -m swiftsiam convert ...) the processes share the work.",
     )
     parser.add_argument(
-        "source", metavar="SRC", type=user_path, help="whatever `data.path` may be; never changed"
+        "source",
+        metavar="SRC",
+        type=data_path,
+        help="whatever `data.path` may be, torchvision:NAME,root=DIR too; never changed",
     )
     parser.add_argument(
         "target", metavar="DST", type=user_path, help="a new folder, or a new .beton file"
@@ -153,7 +157,7 @@ def _check(args: argparse.Namespace, target: Path) -> None:
         raise UserError(f"DST={target}: --to {args.to} writes to {hint}")
     if not target.parent.is_dir():
         raise UserError(f"DST={target}: its folder does not exist; make it first")
-    source = Path(args.source)
+    source = folder_of(args.source)
     if target == source or source in target.parents:
         raise UserError(f"DST={target}: lies in SRC, which is never changed; name another place")
     if args.page_size and args.page_size & (args.page_size - 1):

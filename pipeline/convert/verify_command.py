@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from ..arguments import Parser, user_path, whole
+from ..arguments import Parser, data_path, user_path, whole
 from ..errors import one_line
 from ..machine import num_cores
 from .progress import show_progress
@@ -23,7 +23,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "target", metavar="DST", type=user_path, help="a folder of shards, or a beton"
     )
     parser.add_argument(
-        "--source", metavar="SRC", type=user_path, help="compare with what it was made of as well"
+        "--source", metavar="SRC", type=data_path, help="compare with what it was made of as well"
     )
     parser.add_argument("--decode", action="store_true", help="decode each picture as well")
     parser.add_argument(

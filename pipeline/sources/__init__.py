@@ -8,7 +8,17 @@ import numpy as np
 
 from ..errors import UserError
 
-Format = Literal["folder", "beton", "webdataset", "tfrecord", "recordio", "parquet", "cifar", "tar"]
+Format = Literal[
+    "folder",
+    "beton",
+    "webdataset",
+    "tfrecord",
+    "recordio",
+    "parquet",
+    "cifar",
+    "tar",
+    "torchvision",
+]
 """What a data set is kept as."""
 
 
@@ -102,7 +112,8 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
     Args:
         path: a folder of class folders, a flat folder of pictures, a `.beton` file, a folder of
             shards with its manifest, a `.parquet` file or a folder of them, CIFAR's own files,
-            or a `.tar` archive of pictures, of class folders or of archives.
+            a `.tar` archive of pictures, of class folders or of archives, or the name of a
+            torchvision data set (`torchvision:NAME[,key=value...]`, see `torchvision_spec`).
         field: the configuration's field, named in errors.
 
     Raises:
@@ -125,6 +136,10 @@ def open_source(path: str | Path, *, field: str = "data.path") -> Source:
         from .tar import TarSource
 
         return TarSource(found, field=field)
+    if data_format == "torchvision":
+        from .torchvision_sets import TorchvisionSource
+
+        return TorchvisionSource(found, field=field)
     if data_format != "folder":
         from .shards import ShardSource
 
@@ -139,7 +154,10 @@ def _look(path: str | Path, field: str) -> tuple[Path, Format]:
     from .parquet_files import SUFFIX, is_part
     from .paths import find, shown, why_not_beton
     from .tar import is_tar
+    from .torchvision_spec import is_spec, read_spec
 
+    if is_spec(path):
+        return Path(read_spec(path, field=field).text), "torchvision"
     if is_part(path):
         return Path(path).expanduser(), "parquet"
     found, is_folder = find(path, field=field)

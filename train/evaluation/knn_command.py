@@ -7,7 +7,7 @@ from typing import Any
 import torch
 
 from ...model.method import build_method
-from ...pipeline.arguments import Parser, output, real, user_path, whole
+from ...pipeline.arguments import Parser, data_path, output, real, user_path, whole
 from ...pipeline.files import write_atomically
 from ...pipeline.sources import open_source
 from ..checkpoint import find_checkpoint, load_checkpoint
@@ -34,7 +34,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "data",
         metavar="DATA",
         nargs="+",
-        type=user_path,
+        type=data_path,
         help="[BANK] QUERIES: folders of class folders; QUERIES' classes all occur in BANK",
     )
     parser.add_argument(
