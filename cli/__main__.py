@@ -17,7 +17,8 @@ COMMANDS = {
     "parity": ("benchmarks.parity", "hold every engine's views against the float64 oracle"),
     "preview": ("train.preview", "draw pictures beside their two views"),
     "convert": ("pipeline.convert.command", "write a data set as shards or as a beton"),
-    "verify": ("pipeline.convert.verify_command", "compare what convert wrote with its manifest"),
+    "index": ("pipeline.index.command", "write a manifest beside shards that others have made"),
+    "verify": ("pipeline.convert.verify_command", "compare shards with their manifest"),
     "pretrain": ("train.pretrain_command", "pre-train SimSiam"),
     "bench": (
         "benchmarks.command",

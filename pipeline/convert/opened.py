@@ -11,6 +11,7 @@ from ..sources.recordio_format import extent_of
 from .contract import STORED, Layout, Options, Part
 from .examine import Rules, choose_rules
 from .formats import FORMATS, build_format
+from .verify_files import check_order, check_parts
 
 
 class OpenedShards:
@@ -74,21 +75,17 @@ class OpenedShards:
         head = self.manifest.head
         shard = self.manifest["shard"].astype(np.int64)
         offset = self.manifest["offset"].astype(np.int64)
-        if ((np.diff(shard) < 0) | ((np.diff(shard) == 0) & (np.diff(offset) <= 0))).any():
-            raise self.manifest.damaged("its samples are not in the order of their places")
-        sizes = list(head.files.values())
-        parts, first, at_file, reached = [], 0, 0, 0
+        check_order(self.manifest)
+        check_parts(self.manifest)
+        parts, first = [], 0
         for file, begin, end, _ in head.parts:
-            if (file, begin) != (at_file, reached) or end < begin:
-                raise self.manifest.damaged("its parts do not follow each other")
-            at_file, reached = (file + 1, 0) if end == sizes[file] else (file, end)
             limit = np.searchsorted(shard, file, side="right")
             last = first + int(np.searchsorted(offset[first:limit], end))
             fixed = "" if last > first else "head" if begin == 0 else "table"
             parts.append(Part(file, begin, end, first, last, fixed))
             first = last
-        if at_file != len(sizes) or first != len(self.samples):
-            raise self.manifest.damaged("its parts do not cover its files")
+        if first != len(self.samples):
+            raise self.manifest.damaged("its parts do not cover its samples")
         if head.format != "beton" and any(part.fixed for part in parts):
             raise self.manifest.damaged("a part without samples")
         return tuple(parts)

@@ -20,8 +20,8 @@ _EVERY_S = 10.0
 class Progress:
     """Of one pass over the pictures."""
 
-    def __init__(self, console: Console, what: str, total: int) -> None:
-        self._console, self._what, self._total = console, what, total
+    def __init__(self, console: Console, what: str, total: int, unit: str) -> None:
+        self._console, self._what, self._total, self._unit = console, what, total, unit
         self._done = self._skipped = self._bytes = 0
         self._begun = self._told = time.monotonic()
         self._bar: Bar | None = None
@@ -63,7 +63,8 @@ class Progress:
     def _pace(self) -> str:
         seconds = max(time.monotonic() - self._begun, 1e-9)
         images = (self._done - self._skipped) / seconds
-        return f"{images:,.0f} images/s  {self._bytes / 1e6 / seconds:,.0f} MB/s"
+        digits = 0 if images >= 10 else 1
+        return f"{images:,.{digits}f} {self._unit}/s  {self._bytes / 1e6 / seconds:,.0f} MB/s"
 
     def end(self) -> None:
         """Tell how fast it was."""
@@ -74,9 +75,9 @@ class Progress:
 
 
 @contextlib.contextmanager
-def show_progress(what: str, total: int) -> Iterator[Progress]:
+def show_progress(what: str, total: int, unit: str = "images") -> Iterator[Progress]:
     """On standard output."""
-    progress = Progress(Console(highlight=False), what, total)
+    progress = Progress(Console(highlight=False), what, total, unit)
     try:
         yield progress
     finally:

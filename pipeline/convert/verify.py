@@ -12,26 +12,20 @@ import numpy as np
 import xxhash
 
 from ..decode import decode_rgb
-from ..errors import BadSampleError
+from ..errors import BadSampleError, UserError
 from ..pool import run_tasks
 from ..sources import Source, open_source
-from ..sources.manifest import PNG, RAW, checksum, paths_of
+from ..sources.manifest import PNG, RAW, Manifest
 from ..sources.recordio_format import join_pieces
 from .contract import Part, Sample
 from .examine import PROGRESSIVE, examine
 from .opened import OpenedShards
 from .progress import ShowProgress
 from .remake import raw_pixels
+from .verify_files import Problem, check_sizes, check_small_files
+from .verify_indexed import verify_indexed
 
 _READ = 1 << 22
-
-
-@dataclass(frozen=True)
-class Problem:
-    """Something that is not as it was written."""
-
-    file: str
-    what: str
 
 
 def verify(
@@ -57,21 +51,21 @@ def verify(
     Raises:
         UserError: there is no manifest, or it is damaged itself.
     """
+    manifest = Manifest(target, field="DST")
+    yield from check_small_files(target, manifest)
+    whole = yield from check_sizes(target, manifest)
+    if "indexed" in manifest.head.made:
+        if source:
+            raise UserError("--source: these shards were indexed, not converted from a source")
+        yield from verify_indexed(
+            target, manifest, whole, decodes=decodes, num_workers=num_workers, progress=progress
+        )
+        return
     shared = _Shared(target, source, decodes)
     _prepare(shared)
     shards = _opened.shards
-    yield from _check_small_files(target, shards)
     if _opened.source:
         yield from _compare_listings(shards, _opened.source)
-    whole = set()
-    for number, (name, size) in enumerate(shards.manifest.head.files.items()):
-        path = shards.folder / name
-        found = path.stat().st_size if path.is_file() else None
-        if found == size:
-            whole.add(number)
-        else:
-            what = "is missing" if found is None else f"has {found:,} bytes, not {size:,}"
-            yield Problem(name, what)
     parts = [number for number, part in enumerate(shards.layout.parts) if part.file in whole]
     with progress("verifying", len(shards.samples)) as bar:
         for num_done, num_bytes, problems in run_tasks(
@@ -105,20 +99,6 @@ _opened: _Opened
 def _prepare(shared: _Shared) -> None:
     global _opened
     _opened = _Opened(shared)
-
-
-def _check_small_files(target: Path, shards: OpenedShards) -> Iterator[Problem]:
-    """The manifest's arrays and the indexes, each by the checksum of all of it."""
-    head = shards.manifest.head
-    _, samples_path = paths_of(target)
-    for name, expected in ({samples_path.name: head.samples} | head.indexes).items():
-        try:
-            found = checksum((shards.folder / name).read_bytes())
-        except OSError as error:
-            yield Problem(name, f"cannot be read ({error.strerror})")
-            continue
-        if found != expected:
-            yield Problem(name, "is not as it was written")
 
 
 def _compare_listings(shards: OpenedShards, source: Source) -> Iterator[Problem]:

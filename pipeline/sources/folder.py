@@ -12,6 +12,7 @@ from . import Format, Peek, digest_of
 from .kinds import EXTENSIONS
 from .paths import shown
 from .scan import Scan
+from .shard_files import why_not_shards
 
 _TRAIN = ("train", "training")
 _HELD_OUT = ("val", "valid", "validation", "test", "testing")
@@ -108,7 +109,7 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
         kind = "folders" if flat else "class folders"
         scan.left_out[f"{kind} without a picture"] += len(folders) - len(by_class)
     if not by_class and not flat:
-        raise UserError(f"{told}: {_nothing_found(scan.left_out)}")
+        raise UserError(f"{told}: {why_not_shards(root) or _nothing_found(scan.left_out)}")
     _refuse_parts(root, by_class, field=field)
     if by_class and flat:
         raise UserError(

@@ -67,7 +67,7 @@ def why_no_picture(path: str, read_head: Callable[[str], bytes] | None = None) -
         head = (read_head or _read_head)(path)
     except OSError as error:
         return f"files of no known extension that cannot be opened ({error.strerror})"
-    if _is_readable(head):
+    if is_readable(head):
         return None
     kind = extension if extension in _UNREADABLE else _unreadable_kind(head)
     return _unreadable(kind) if kind else OTHER
@@ -86,7 +86,7 @@ def _read_head(path: str) -> bytes:
         os.close(file)
 
 
-def _is_readable(head: bytes) -> bool:
+def is_readable(head: bytes) -> bool:
     """Whether a file begins as one of the kinds that `decode_rgb` knows."""
     return (
         head.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF87a", b"GIF89a"))

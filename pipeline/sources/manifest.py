@@ -24,8 +24,9 @@ from .paths import shown
 from .recordio_format import extent_of
 
 VERSION = 1
-JPEG, RAW, PNG = 0, 1, 2
-"""How a picture is stored: `kind`. RAW: (height, width, 3) uint8 pixels."""
+JPEG, RAW, PNG, OTHER = 0, 1, 2, 3
+"""How a picture is stored: `kind`. RAW: (height, width, 3) uint8 pixels; OTHER: any other file,
+in shards that were indexed only."""
 
 COLUMNS = {
     "index": "<u4",

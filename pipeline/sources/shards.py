@@ -85,8 +85,10 @@ class ShardSource:
 
     @property
     def left_out(self) -> tuple[tuple[str, int], ...]:
-        """Nothing: every record is listed."""
-        return ()
+        """What the index of others' shards left out; of our own every record is listed."""
+        counts = self._manifest.head.made.get("left_out")
+        items = counts.items() if isinstance(counts, dict) else ()
+        return tuple(sorted((why, count) for why, count in items if isinstance(count, int)))
 
     @property
     def digest(self) -> str:
@@ -113,14 +115,28 @@ class ShardSource:
         row = self._order[index]
         names = ("shard", "offset", "length", "pieces")
         number, start, length, count = (int(self._manifest[name][row]) for name in names)
-        shard = self.data[number]
-        if count == 1:
-            return shard[start : start + length].tobytes()
-        stored = shard[max(start - PREFIX, 0) : start + length + 4 * (count - 1)].tobytes()
         try:
-            return join_pieces(stored, count)
+            return cut_out(self.data[number], start, length, count)
         except ValueError as error:
             raise BadSampleError(f"damaged shard: {error}") from error
+
+
+def cut_out(shard: np.ndarray, start: int, length: int, pieces: int) -> bytes:
+    """A picture.
+
+    Args:
+        shard: all of it, flat uint8.
+        start: first byte of the picture.
+        length: bytes of it.
+        pieces: in how many it lies.
+
+    Raises:
+        ValueError: the pieces are not where their frames say.
+    """
+    if pieces == 1:
+        return shard[start : start + length].tobytes()
+    begin, end = max(start - PREFIX, 0), start + length + 4 * (pieces - 1)
+    return join_pieces(shard[begin:end].tobytes(), pieces)
 
 
 def _format(manifest: Manifest, field: str) -> Format:

@@ -14,6 +14,7 @@ from functools import cache
 import google_crc32c
 import numpy as np
 
+from ...sources.tfrecord_format import mask
 from ..contract import Layout, Sample
 from ..planning import Shards
 
@@ -45,11 +46,6 @@ class Writer(Shards):
             rows = layout.shard == number
             pairs = zip(layout.start[rows].tolist(), sizes[rows].tolist(), strict=True)
             yield f"{name}.idx", "".join(f"{start} {size}\n" for start, size in pairs).encode()
-
-
-def mask(crc: int) -> int:
-    """TensorFlow's way to store a CRC of data that may hold CRCs themselves."""
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
 
 
 def example_head(label: int, index: int, length: int) -> bytes:
