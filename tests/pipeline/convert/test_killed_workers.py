@@ -56,6 +56,7 @@ class Conversion:
             _, errors = process.communicate(timeout=TIMEOUT_S)
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             pytest.fail(f"{kill_what} killed at write {kill_at} of {kill_in}: processes stay")
         if killed.exists():
             check_told(kill_what, process.returncode, errors)
