@@ -23,6 +23,7 @@ ALLOWED_IN_PIPELINE = {
     "sources": set(),
     "demo": set(),
     "convert": {"sources"},
+    "index": {"convert", "sources"},
     "engines": {"augment", "sources"},
 }
 """The same for its inner rooms."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from ..arguments import Parser, data_path, user_path, whole
 from ..errors import UserError
 from ..machine import num_cores
-from ..sources import open_source
+from ..sources import Source, open_source
 from ..sources.torchvision_spec import folder_of
 from .contract import Options
 from .driver import Outcome, convert
@@ -121,8 +121,10 @@ def main(argv: list[str]) -> int:
     ranks = Ranks()
     tell = _say if ranks.is_first else _say_nothing
     try:
+        if ranks.size > 1:  # a source that is downloaded is there for the others then
+            ranks.once(lambda: _open(args.source))
         outcome = convert(
-            open_source(args.source, field="SRC"),
+            _open(args.source),
             target,
             options=options,
             num_workers=args.workers or max(num_cores() // ranks.local_size, 1),
@@ -141,6 +143,10 @@ def main(argv: list[str]) -> int:
         )
         return 1
     return 0
+
+
+def _open(source: str) -> Source:
+    return open_source(source, field="SRC")
 
 
 def _say(text: str) -> None:
@@ -169,6 +175,12 @@ def _tell(outcome: Outcome, target: Path, tell: Callable[[str], None]) -> None:
     tell(f"done: {target}  {outcome.num_samples:,} pictures  {size}")
     for reason, count in outcome.converted.items():
         tell(f"converted    {count:,} {reason}")
+    if target.suffix != ".beton" and outcome.num_files < num_cores():
+        tell(
+            f"note         {outcome.num_files} shards are fewer than this machine's {num_cores()} "
+            "cores: readers that give each process shards of its own (ours do not) leave some "
+            "without; a smaller --shard-size helps"
+        )
     if outcome.rejected:
         where = rejected_path(target)
         tell(f"left out     {len(outcome.rejected):,}, listed in {where}")

@@ -43,7 +43,7 @@ class Ranks:
         if self._group:
             self._call(self._group.barrier)
 
-    def once(self, action: Callable[[], None]) -> None:
+    def once(self, action: Callable[[], object]) -> None:
         """Done by the first rank, and waited for by all; its errors are everybody's."""
         failure: list[Exception | None] = [None]
         if self.is_first:

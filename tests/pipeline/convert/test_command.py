@@ -36,6 +36,20 @@ def test_bad_pictures_make_it_fail_in_the_end(
     assert (tmp_path / "a/rejected.csv").exists()
 
 
+def test_fewer_shards_than_readers(
+    class_folder: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("swiftsiam.pipeline.convert.command.num_cores", lambda: 3)
+    for to, is_told in (("tfrecord", True), ("beton", False)):
+        target = tmp_path / ("set.beton" if to == "beton" else "shards")
+        assert main([str(class_folder), str(target), f"--to={to}", "--workers=1"]) == 0
+        told = "1 shards are fewer than this machine's 3 cores" in capsys.readouterr().out
+        assert told == is_told
+
+
 @pytest.mark.parametrize(
     ("target", "options", "message"),
     [
