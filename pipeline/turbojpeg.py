@@ -136,6 +136,8 @@ class Decoder:
     def decode(self, data: bytes, *, height: int, width: int) -> np.ndarray | None:
         """Decode a JPEG whose frame header says `height` by `width`. Releases the GIL.
 
+        A half, quarter or eighth of these, rounded up, has it decoded at that size.
+
         Returns:
             (H, W, 3) uint8; None after any error, and after a mere warning.
         """

@@ -17,7 +17,7 @@ from ..jpeg import EOI, SOI, Frame, read_frame
 from ..sources import Source
 from ..sources.manifest import JPEG, PNG, RAW
 from .contract import Options, ShardFormat
-from .remake import encode, normalise, read_orientation, shrink, turn
+from .remake import decode_to, encode, normalise, read_orientation, shrink, turn
 
 
 class Examined(NamedTuple):
@@ -108,7 +108,7 @@ def examine(
         orientation = read_orientation(source.read(index))
     is_large = options.max_side is not None and max(height, width) > options.max_side
     if reason or is_large or orientation != 1:
-        pixels = turn(decode_rgb(source.read(index)), orientation)
+        pixels = turn(decode_to(source.read(index), options.max_side), orientation)
         kind = rules.otherwise
         if orientation != 1:
             reason = "turned upright"

@@ -57,9 +57,19 @@ def shrink(pixels: np.ndarray, max_side: int) -> np.ndarray:
     return np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.HAMMING))
 
 
+def decode_to(data: bytes, max_side: int | None) -> np.ndarray:
+    """(H, W, 3) uint8 for `shrink`.
+
+    A JPEG is decoded smaller as long as twice the pixels are left on each side that `shrink` is to
+    make: what its filter does decides the result then. Twelve million pixels to 256 on the longer
+    side take a fifth of the time.
+    """
+    return decode_rgb(data, least=max_side and 2 * max_side)
+
+
 def raw_pixels(data: bytes, options: Options) -> np.ndarray:
     """(H, W, 3) uint8: a picture with all changes that the options ask for."""
-    pixels = decode_rgb(data)
+    pixels = decode_to(data, options.max_side)
     if options.apply_exif:
         pixels = turn(pixels, read_orientation(data))
     return pixels if options.max_side is None else shrink(pixels, options.max_side)

@@ -201,3 +201,28 @@ def test_pillows_warnings_are_silenced_for_nobody_else() -> None:
             pass
         warnings.simplefilter("error")
     assert len(warnings.filters) <= before + 1
+
+
+@pytest.mark.parametrize(
+    ("least", "size"),
+    [(51, (79, 101)), (50, (40, 51)), (25, (20, 26)), (12, (10, 13)), (1, (10, 13))],
+)
+@pytest.mark.parametrize("options", OPTIONS)
+def test_decoded_smaller_where_less_is_needed(
+    draw_picture: Callable[..., np.ndarray],
+    encode: Encode,
+    without_turbojpeg: Callable[[], None],
+    least: int,
+    size: tuple[int, int],
+    options: dict,
+) -> None:
+    settings = dict(options)
+    picture = Image.fromarray(draw_picture(0, 79, 101)).convert(settings.pop("mode", "RGB"))
+    data = encode(picture, **settings)
+    with_turbojpeg = decode_rgb(data, least=least)
+    assert with_turbojpeg.shape == (*size, 3)
+    without_turbojpeg()
+    np.testing.assert_array_equal(decode_rgb(data, least=least), with_turbojpeg)
+    height, width = size
+    expected = picture.convert("RGB").resize((width, height), Image.Resampling.BOX)
+    assert np.abs(with_turbojpeg.astype(int) - np.asarray(expected)).mean() < 12
