@@ -129,13 +129,13 @@ def _write_piece(task: tuple[str, int, int]) -> None:
         os.close(file)
 
 
-def _ffcv_writer(max_resolution: int | None) -> Run:
+def _ffcv_writer(**limits: int) -> Run:
     def run(data: str, dst: Path, num_workers: int) -> tuple[int, int]:
         from ffcv.fields import IntField, RGBImageField  # pyright: ignore[reportMissingImports]
         from ffcv.writer import DatasetWriter  # pyright: ignore[reportMissingImports]
         from torchvision.datasets import ImageFolder
 
-        image = RGBImageField(write_mode="jpg", jpeg_quality=90, max_resolution=max_resolution)
+        image = RGBImageField(write_mode="jpg", jpeg_quality=90, **limits)
         path = dst / "x.beton"
         folder = ImageFolder(data)
         writer = DatasetWriter(
@@ -152,8 +152,8 @@ CONTESTANTS: dict[str, tuple[Run, str]] = {
     "beton-256": (_convert("beton", max_side=256, quality=90), "swiftsiam: beton, 256 px at most"),
     "read-only": (_read_only, "every picture read, nothing written"),
     "disk": (_disk, "as many bytes as the pictures have, written and synced"),
-    "ffcv-writer": (_ffcv_writer(None), "FFCV's DatasetWriter, which encodes anew at quality 90"),
-    "ffcv-writer-256": (_ffcv_writer(256), "the same, 256 px at most"),
+    "ffcv-writer": (_ffcv_writer(), "FFCV's DatasetWriter, which encodes anew at quality 90"),
+    "ffcv-writer-256": (_ffcv_writer(max_resolution=256), "the same, 256 px at most"),
 }
 
 
