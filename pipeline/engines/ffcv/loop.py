@@ -113,7 +113,15 @@ def _decode(row, work):
     """Decode a JPEG into `work.pixels`; the row's status stays WAITING if that went well."""
     header = work.header
     at = header.ctypes.data
+    header[0] = header[1] = 0
     if turbojpeg.read_header(work.decoder, row.address, row.length, at, at + 4, at + 8, at + 12):
+        # The decoder is left amid this file, and would take the next one for the rest of it. An
+        # impossible call, here of no bytes, brings it back to the beginning and does nothing else.
+        turbojpeg.decompress(
+            work.decoder, row.address, 0, work.pixels.ctypes.data, 1, 3, 1, TJPF_RGB, 0
+        )
+        return NOT_PLAIN
+    if header[0] < 1 or header[1] < 1:  # a file of tables alone is no error, and has no size
         return NOT_PLAIN
     row.width, row.height = header[0], header[1]
     if header[3] == TJCS_CMYK or header[3] == TJCS_YCCK or row.height * row.width > MAX_PIXELS:
