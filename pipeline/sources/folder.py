@@ -9,7 +9,8 @@ import numpy as np
 
 from ..errors import BadSampleError, UserError
 from . import Format, Peek, digest_of
-from .kinds import EXTENSIONS
+from .kinds import EXTENSIONS, is_hidden
+from .look import look_into
 from .paths import shown
 from .scan import Scan
 from .shard_files import why_not_shards
@@ -17,6 +18,8 @@ from .shard_files import why_not_shards
 _TRAIN = ("train", "training")
 _HELD_OUT = ("val", "valid", "validation", "test", "testing")
 """Names of a data set's parts, as people call them; the first that is there is offered."""
+_LOOK = 20
+"""Folders at most."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,8 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
         kind = "folders" if flat else "class folders"
         scan.left_out[f"{kind} without a picture"] += len(folders) - len(by_class)
     if not by_class and not flat:
-        raise UserError(f"{told}: {why_not_shards(root) or _nothing_found(scan.left_out)}")
+        why = why_not_shards(root) or _why_below(root) or _nothing_found(scan.left_out)
+        raise UserError(f"{told}: {why}")
     _refuse_parts(root, by_class, field=field)
     if by_class and flat:
         raise UserError(
@@ -128,6 +132,15 @@ def scan_folder(root: Path, *, field: str = "data.path") -> FolderSource:
         _ends=np.cumsum([len(path) for path in encoded], dtype=np.int64),
         left_out=tuple(sorted(scan.left_out.items())),
     )
+
+
+def _why_below(root: Path) -> str | None:
+    """What to do where a folder in it is the data set, as in a clone from the Hugging Face hub."""
+    folders = sorted(path for path in root.iterdir() if path.is_dir() and not is_hidden(path.name))
+    for folder in folders[:_LOOK]:
+        if look_into(folder) == "parquet":
+            return f"its Parquet files lie in {shown(folder.name)}/; give {shown(folder)}"
+    return None
 
 
 def _nothing_found(left_out: Counter[str]) -> str:

@@ -59,7 +59,7 @@ def find(path: str | Path, *, field: str) -> tuple[Path, bool]:
     if not stat.S_ISREG(status.st_mode):
         raise UserError(
             f"{told}: neither a folder nor a file, but a pipe, a socket or a device; "
-            "give a folder of class folders, or a .beton file"
+            "give a folder of class folders, or a file (.beton, .tar, .parquet)"
         )
     return path, False
 
@@ -77,7 +77,10 @@ def why_not_beton(path: Path) -> str:
             "not a folder but a single picture; give the folder that holds the class folders, "
             "or a folder of pictures"
         )
-    return "not a folder; give a folder of class folders, or a .beton file"
+    return (
+        "no data set that is known; give a folder of class folders, a .beton, .tar or .parquet "
+        "file, or a folder of shards"
+    )
 
 
 def why_compressed(head: bytes) -> str | None:

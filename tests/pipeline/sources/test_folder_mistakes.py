@@ -163,7 +163,9 @@ def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "pipe.beton", Path("/dev/null")):
         message = mistake(path, field="data.val_path")
         assert message.startswith(f"data.val_path={path}: neither a folder nor a file")
-        assert message.endswith("give a folder of class folders, or a .beton file")
+        assert message.endswith(
+            "give a folder of class folders, or a file (.beton, .tar, .parquet)"
+        )
 
 
 @pytest.mark.parametrize(
@@ -172,8 +174,11 @@ def test_what_is_neither_file_nor_folder(tmp_path: Path) -> None:
         ("a.tar.gz", r"a compressed archive, in which .*; decompress it \(gunzip"),
         ("a.ZIP", r"not a folder but an archive; unpack it"),
         ("a.jpg", r"not a folder but a single picture; give the folder that holds"),
-        ("a.csv", r"not a folder; give a folder of class folders, or a \.beton file$"),
-        ("a", r"not a folder; give a folder of class folders, or a \.beton file$"),
+        (
+            "a.csv",
+            r"no data set that is known; give a folder of class folders, a \.beton, \.tar or ",
+        ),
+        ("a", r"no data set that is known; give a folder of class folders, a \.beton, \.tar or "),
         ("a.beton", r"cannot be read|damaged|empty"),
     ],
 )

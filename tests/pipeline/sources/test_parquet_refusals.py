@@ -100,3 +100,9 @@ def test_without_pyarrow_the_remedy_is_named(hub: Path, monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
     with pytest.raises(UserError, match=r"pyarrow.*pip install 'swiftsiam\[parquet\]'$"):
         open_source(hub)
+
+
+def test_above_the_files_is_told_where_they_are(hub: Path) -> None:
+    """As a clone from the hub has them in its data/."""
+    with pytest.raises(UserError, match=rf"its Parquet files lie in {hub.name}/; give {hub}$"):
+        open_source(hub.parent)
