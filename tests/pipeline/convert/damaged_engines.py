@@ -114,8 +114,9 @@ class Reader:
         expected: dict[int, torch.Tensor] = {}
         num_same = 0
         for index in range(len(source)):
-            file, reason = source.read(index), None
+            reason = None
             try:
+                file = source.read(index)
                 decode_rgb(file)
             except BadSampleError as error:
                 reason = str(error)
