@@ -16,14 +16,17 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam verify`."""
     parser = Parser(
         prog="swiftsiam verify",
-        description="Compare what `swiftsiam convert` wrote with its manifest: any byte that has "
-        "changed is found, and the sample named.",
+        description="Compare shards, or a beton, with the manifest that `swiftsiam convert` or "
+        "`swiftsiam index` wrote: any byte that has changed is found, and the sample named.",
     )
     parser.add_argument(
         "target", metavar="DST", type=user_path, help="a folder of shards, or a beton"
     )
     parser.add_argument(
-        "--source", metavar="SRC", type=data_path, help="compare with what it was made of as well"
+        "--source",
+        metavar="SRC",
+        type=data_path,
+        help="compare with what it was converted from as well",
     )
     parser.add_argument("--decode", action="store_true", help="decode each picture as well")
     parser.add_argument(
