@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from .errors import MachineError
@@ -52,7 +53,8 @@ class Workers:
             meanwhile: done in this process while they start.
         """
         count = self._num_workers
-        starting = [self._pool.submit(_nothing, n) for n in range(count)] if self._pool else []
+        with _telling_of_the_dead():
+            starting = [self._pool.submit(_nothing, n) for n in range(count)] if self._pool else []
         meanwhile()
         wait(starting)
 
@@ -69,7 +71,7 @@ class Workers:
         if self._pool is None:
             yield from map(function, tasks)
             return
-        try:
+        with _telling_of_the_dead():
             running: set[Future[Done]] = set()
             for task in tasks:
                 running.add(self._pool.submit(function, task))
@@ -79,10 +81,6 @@ class Workers:
             while running:
                 done, running = wait(running, return_when=FIRST_COMPLETED)
                 yield from (future.result() for future in done)
-        except BrokenProcessPool:
-            raise MachineError(
-                "a worker was killed, as the system does when memory runs out; take fewer workers"
-            ) from None
 
     def close(self) -> None:
         """Wait for what is under way, and end them."""
@@ -108,6 +106,16 @@ def run_tasks(
     """`Workers.run` with workers of its own."""
     with Workers(num_workers, prepare=prepare, arguments=arguments) as workers:
         yield from workers.run(function, tasks)
+
+
+@contextmanager
+def _telling_of_the_dead() -> Iterator[None]:
+    try:
+        yield
+    except BrokenProcessPool:
+        raise MachineError(
+            "a worker was killed, as the system does when memory runs out; take fewer workers"
+        ) from None
 
 
 def _nothing(task: int) -> None:

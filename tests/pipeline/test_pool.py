@@ -41,3 +41,11 @@ def test_an_error_in_a_task_comes_out(num_workers: int) -> None:
 def test_a_killed_worker_is_told() -> None:
     with pytest.raises(MachineError, match="a worker was killed"):
         list(run_tasks(power, [1, -2, 2], num_workers=2))
+
+
+def test_workers_that_are_dead_before_they_start_are_told() -> None:
+    with Workers(2) as workers:
+        with pytest.raises(MachineError, match="a worker was killed"):
+            list(workers.run(power, [-2]))
+        with pytest.raises(MachineError, match="a worker was killed"):
+            workers.start(meanwhile=int)
