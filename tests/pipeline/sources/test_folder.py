@@ -156,7 +156,7 @@ def test_nothing_to_read_is_the_users_mistake(touch: Callable[..., Path]) -> Non
         open_source(root)
     with pytest.raises(UserError, match=r"data\.path=.*/none: there is no such"):
         open_source(root / "none")
-    with pytest.raises(UserError, match=r"data\.path=.*2\.csv: not a folder"):
+    with pytest.raises(UserError, match=r"data\.path=.*2\.csv: no data set that is known"):
         open_source(root / "2.csv")
 
 
