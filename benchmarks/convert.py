@@ -62,7 +62,7 @@ def _convert(to: str, **changes: Any) -> Run:
     def run(data: str, dst: Path, num_workers: int) -> tuple[int, int]:
         from ..pipeline.convert.contract import Options
         from ..pipeline.convert.driver import convert
-        from ..pipeline.convert.progress import show_nothing
+        from ..pipeline.progress import show_nothing
 
         def progress(what: str, total: int) -> Any:
             if what == "examining":  # the workers are ready

@@ -23,7 +23,7 @@ ALLOWED_IN_PIPELINE = {
     "sources": set(),
     "demo": set(),
     "convert": {"sources"},
-    "index": {"convert", "sources"},
+    "index": {"sources"},
     "engines": {"augment", "sources"},
 }
 """The same for its inner rooms."""

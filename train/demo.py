@@ -10,10 +10,10 @@ from rich.table import Table
 from ..pipeline.arguments import Parser, data_path
 from ..pipeline.convert.contract import Options
 from ..pipeline.convert.driver import convert
-from ..pipeline.convert.progress import show_progress
 from ..pipeline.demo import images
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
+from ..pipeline.progress import show_progress
 from ..pipeline.sources import open_source
 from .config import Config, read_config
 from .opening import begin_run

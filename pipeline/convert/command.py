@@ -7,13 +7,13 @@ from pathlib import Path
 from ..arguments import Parser, data_path, user_path, whole
 from ..errors import UserError
 from ..machine import num_cores
+from ..progress import show_nothing, show_progress
 from ..sources import Source, open_source
 from ..sources.torchvision_spec import folder_of
 from .contract import Options
 from .driver import Outcome, convert
 from .finish import rejected_path
 from .formats import FORMATS
-from .progress import show_nothing, show_progress
 from .ranks import Ranks
 
 _TOLD = 10

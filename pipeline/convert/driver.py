@@ -12,6 +12,7 @@ import numpy as np
 
 from ..errors import MachineError, UserError
 from ..pool import Workers
+from ..progress import ShowProgress
 from ..sources import Source
 from .contract import Layout, Options, ShardFormat
 from .examine import choose_rules
@@ -20,7 +21,6 @@ from .formats import build_format
 from .gather import Notes, gather, order_samples, warm_up
 from .parts import Work
 from .planning import PART_SIZE
-from .progress import ShowProgress
 from .ranks import Ranks
 from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
 from .workplace import Workplace

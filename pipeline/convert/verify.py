@@ -14,13 +14,13 @@ import xxhash
 from ..decode import decode_rgb
 from ..errors import BadSampleError, UserError
 from ..pool import run_tasks
+from ..progress import ShowProgress
 from ..sources import Source, open_source
 from ..sources.manifest import PNG, RAW, Manifest
 from ..sources.recordio_format import join_pieces
 from .contract import Part, Sample
 from .examine import PROGRESSIVE, examine
 from .opened import OpenedShards
-from .progress import ShowProgress
 from .remake import raw_pixels
 from .verify_files import Problem, check_sizes, check_small_files
 from .verify_indexed import verify_indexed

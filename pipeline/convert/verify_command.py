@@ -6,7 +6,7 @@ from pathlib import Path
 from ..arguments import Parser, data_path, user_path, whole
 from ..errors import one_line
 from ..machine import num_cores
-from .progress import show_progress
+from ..progress import show_progress
 from .verify import verify
 
 _TOLD = 100

@@ -12,10 +12,10 @@ import xxhash
 
 from ..decode import decode_rgb
 from ..pool import run_tasks
+from ..progress import ShowProgress
 from ..sources.manifest import Manifest
 from ..sources.recordio_format import extent_of
 from ..sources.shards import cut_out
-from .progress import ShowProgress
 from .verify_files import Problem, check_order, check_parts
 
 _READ = 1 << 22

@@ -5,9 +5,9 @@ from functools import partial
 from pathlib import Path
 
 from ..arguments import Parser, user_path, whole
-from ..convert.progress import show_progress
 from ..errors import UserError, one_line
 from ..machine import num_cores
+from ..progress import show_progress
 from .contract import Fields
 from .driver import Outcome, index_folder
 

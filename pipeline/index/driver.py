@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from ..convert.progress import ShowProgress
 from ..errors import UserError
 from ..files import write_atomically
 from ..pool import run_tasks
+from ..progress import ShowProgress
 from ..sources import Format
 from ..sources.manifest import COLUMNS, Head, checksum, encode_head, encode_samples, paths_of
 from ..sources.paths import shown, why_compressed

@@ -5,6 +5,7 @@ import shlex
 from pathlib import Path
 
 from . import Format
+from .paths import shown
 from .recordio_format import MAGIC
 from .tar_format import BLOCK, looks_like_tar
 from .tfrecord_format import has_sound_length
@@ -51,7 +52,9 @@ def why_not_shards(folder: Path) -> str | None:
         return None  # whoever lists it tells that
     if kind is None:
         return None
+    plain = kind == "webdataset" and len(names) == 1
     return (
         f"{len(names):,} shards ({kind}) without a manifest; index them once: "
         f"swiftsiam index {shlex.quote(str(folder))}"
+        + (f"; or give {shown(names[0])}, if it holds class folders" if plain else "")
     )

@@ -9,7 +9,7 @@ from PIL import Image
 from swiftsiam.pipeline.convert.contract import Options
 from swiftsiam.pipeline.convert.driver import Outcome, convert
 from swiftsiam.pipeline.convert.formats import FORMATS
-from swiftsiam.pipeline.convert.progress import show_nothing
+from swiftsiam.pipeline.progress import show_nothing
 from swiftsiam.pipeline.sources import open_source
 
 MAGIC = bytes.fromhex("0a23d7ce")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from swiftsiam.pipeline.convert.progress import show_nothing
 from swiftsiam.pipeline.convert.verify import verify
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.index.command import main
 from swiftsiam.pipeline.index.contract import Fields
 from swiftsiam.pipeline.index.driver import index_folder
+from swiftsiam.pipeline.progress import show_nothing
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.manifest import JPEG, Manifest
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import webdataset.writer
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
-from swiftsiam.pipeline.convert.progress import show_nothing
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.index.command import main
 from swiftsiam.pipeline.index.contract import Fields
 from swiftsiam.pipeline.index.driver import Outcome, index_folder
+from swiftsiam.pipeline.progress import show_nothing
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.tfrecord_format import mask
 
@@ -61,6 +61,9 @@ def test_webdataset_by_extensions(tmp_path: Path, pictures: list[bytes]) -> None
     with webdataset.writer.TarWriter(str(tmp_path / "a.tar")) as writer:
         sample = {"__key__": "1", "in.jpg": pictures[0], "out.jpg": pictures[1]}
         writer.write(sample | {"class.txt": b"2"})
+    # It may as well be a plain archive, which needs no index.
+    with pytest.raises(UserError, match=r"1 shards .*; or give .*/a\.tar, if it holds class"):
+        open_source(tmp_path)
     index(tmp_path, picture="out.jpg", label="class.txt")
     assert listed(tmp_path) == [("1.out.jpg", 2, pictures[1])]
 

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from swiftsiam.pipeline.convert.progress import show_nothing
 from swiftsiam.pipeline.convert.verify import verify
 from swiftsiam.pipeline.convert.verify_command import main
 from swiftsiam.pipeline.decode import decode_rgb
 from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.progress import show_nothing
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.pipeline.sources.manifest import Manifest, checksum
 
