@@ -130,11 +130,35 @@ def _blur(plane, weights):
 
 
 @triton.jit
+def _choose(channel, red, green, blue):
+    return tl.where(channel == 0, red, tl.where(channel == 1, green, blue))
+
+
+@triton.jit
+def _find_places(view, row, size, y_start, x_start, margin, TILE: tl.constexpr):
+    """Where a tile's red values go, and which of them: not its margin nor what is off the view."""
+    lane = tl.arange(0, TILE)
+    y, x = y_start + lane, x_start + lane
+    inner = (lane >= margin) & (lane < TILE - margin)
+    is_stored = (inner & (y < size))[:, None] & (inner & (x < size))[None, :]
+    x_to = tl.where(tl.load(row + _FLIP) > 0, size - 1 - x, x)
+    return view + 3 * (y[:, None] * size + x_to[None, :]), is_stored
+
+
+@triton.jit
+def _store_plane(plane, at, is_stored, scale, bias):
+    tl.store(at, (plane * scale + bias).to(at.dtype.element_ty), mask=is_stored)
+
+
+@triton.jit
 def _make_tile(
     pixels, row, mean, view, size, y_start, x_start, margin, constants,
-    TILE: tl.constexpr, REACH: tl.constexpr,
+    TILE: tl.constexpr, REACH: tl.constexpr, ONE_BY_ONE: tl.constexpr,
 ):  # fmt: skip
-    """A tile of TILE × TILE px from (y_start, x_start), stored but for its margin."""
+    """A tile of TILE × TILE px from (y_start, x_start), stored but for its margin.
+
+    Places are found where they are needed, behind the blur: kept across it they are spilled.
+    """
     lane = tl.arange(0, TILE)
     y, x = y_start + lane, x_start + lane
     # Beyond the picture's edge its last pixels are repeated, which is what the blur wants.
@@ -143,25 +167,31 @@ def _make_tile(
     red, green, blue = _load_pixels(pixels + 3 * (y_from * size + x_from))
     num_steps = tl.load(row + _NUM_STEPS).to(tl.int32)
     red, green, blue = _run_steps(red, green, blue, row + _STEPS, num_steps, mean)
-    if REACH > 0:  # noqa: SIM102  decided by the compiler, the other one at run time
-        if margin > 0:
-            weights = _blur_weights(tl.load(row + _SIGMA), TILE, REACH)
-            red, green, blue = _blur(red, weights), _blur(green, weights), _blur(blue, weights)
-    inner = (lane >= margin) & (lane < TILE - margin)
-    is_stored = (inner & (y < size))[:, None] & (inner & (x < size))[None, :]
-    x_to = tl.where(tl.load(row + _FLIP) > 0, size - 1 - x, x)
-    at = view + 3 * (y[:, None] * size + x_to[None, :])
-    dtype = view.dtype.element_ty
-    tl.store(at, (red * constants[0] + constants[3]).to(dtype), mask=is_stored)
-    tl.store(at + 1, (green * constants[1] + constants[4]).to(dtype), mask=is_stored)
-    tl.store(at + 2, (blue * constants[2] + constants[5]).to(dtype), mask=is_stored)
+    if ONE_BY_ONE:  # in a loop that stays one, so that no two blurs are under way together
+        for channel in range(0, 3):
+            plane = _choose(channel, red, green, blue)
+            if margin > 0:
+                plane = _blur(plane, _blur_weights(tl.load(row + _SIGMA), TILE, REACH))
+            scale = _choose(channel, constants[0], constants[1], constants[2])
+            bias = _choose(channel, constants[3], constants[4], constants[5])
+            at, is_stored = _find_places(view, row, size, y_start, x_start, margin, TILE)
+            _store_plane(plane, at + channel, is_stored, scale, bias)
+    else:
+        if REACH > 0:  # noqa: SIM102  decided by the compiler, the other one at run time
+            if margin > 0:
+                weights = _blur_weights(tl.load(row + _SIGMA), TILE, REACH)
+                red, green, blue = _blur(red, weights), _blur(green, weights), _blur(blue, weights)
+        at, is_stored = _find_places(view, row, size, y_start, x_start, margin, TILE)
+        _store_plane(red, at, is_stored, constants[0], constants[3])
+        _store_plane(green, at + 1, is_stored, constants[1], constants[4])
+        _store_plane(blue, at + 2, is_stored, constants[2], constants[5])
 
 
 @triton.jit
 def view_kernel(
     crops, packed, means, views, size, tiles_per_view,
     red_scale, green_scale, blue_scale, red_bias, green_bias, blue_bias,
-    TILE: tl.constexpr, REACH: tl.constexpr,
+    TILE: tl.constexpr, REACH: tl.constexpr, ONE_BY_ONE: tl.constexpr,
 ):  # fmt: skip
     """One program a tile: colours, blur, flip, normalisation.
 
@@ -183,5 +213,5 @@ def view_kernel(
         constants = (red_scale, green_scale, blue_scale, red_bias, green_bias, blue_bias)
         _make_tile(
             crops + start, row, mean, views + start, size, y_start, x_start, margin, constants,
-            TILE, REACH,
+            TILE, REACH, ONE_BY_ONE,
         )  # fmt: skip

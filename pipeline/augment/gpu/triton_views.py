@@ -14,7 +14,10 @@ multiprocessor, and 1 µs to load; if blurred, 9.4 MFLOP and as much again in mo
 125 ms for the training step of these 512 pictures.
 
 Compiled for sm_90: 236 registers in (2) with nothing spilled and 48 KiB of shared memory, so that
-two programs share a multiprocessor; 61 registers in (1).
+two programs share a multiprocessor; 48 registers in (1). Tensor cores before Hopper's, and those of
+capability 12, take matrices from registers, not from shared memory: there twice the warps blur one
+plane after the other, 255 registers on sm_80 and nothing spilled (all three at once would spill
+1,136 bytes a thread with 4 warps, 392 with 8).
 """
 
 from typing import Any
@@ -33,9 +36,29 @@ MEAN_OPTIONS = {"BLOCK": 2048, "num_warps": 8, "enable_fp_fusion": True}
 """How the first kernel is compiled."""
 
 
-def view_options(reach: int) -> dict[str, Any]:
-    """How the second kernel is compiled for blurs that look `reach` px to each side."""
-    return {"TILE": TILE, "REACH": reach, "num_warps": 4 if reach else 8, "enable_fp_fusion": True}
+_FROM_SHARED_MEMORY = (9, 10, 11)  # capabilities with wgmma or tcgen05; others have mma
+
+
+def view_options(reach: int, capability: tuple[int, int]) -> dict[str, Any]:
+    """How the second kernel is compiled for blurs that look `reach` px to each side.
+
+    Args:
+        reach: px.
+        capability: of the device, as (8, 0) for sm_80.
+    """
+    is_tight = reach > 0 and capability[0] not in _FROM_SHARED_MEMORY
+    return {
+        "TILE": TILE,
+        "REACH": reach,
+        "ONE_BY_ONE": is_tight,
+        "num_warps": 4 if reach and not is_tight else 8,
+        "enable_fp_fusion": True,
+    }
+
+
+def find_capability(device: torch.device) -> tuple[int, int]:
+    """The device's; on a CPU, where kernels are interpreted, Hopper's."""
+    return torch.cuda.get_device_capability(device) if device.type == "cuda" else (9, 0)
 
 
 def triton_views(
@@ -59,6 +82,6 @@ def triton_views(
         mean_luma_kernel[(count,)](crops, packed, means, size * size, **MEAN_OPTIONS)
         view_kernel[(count * tiles_per_view,)](
             crops, packed, means, views, size, tiles_per_view, *scales, *biases,  # pyright: ignore
-            **view_options(reach),
+            **view_options(reach, find_capability(crops.device)),
         )  # fmt: skip
     return views
