@@ -33,36 +33,50 @@ class RawPixels(nn.Module):
 
 
 class Features(NamedTuple):
-    """Normalised features with their labels and places in the listing, padding removed."""
+    """Normalised features with their labels and places in the listing."""
 
     features: torch.Tensor
     """(N, d) float32, of length 1."""
     labels: torch.Tensor
     """(N,) int64."""
     indices: torch.Tensor
-    """(N,) int64."""
+    """(N,) int64; -1 for padding, of which `extract_features` leaves none."""
 
 
-@torch.inference_mode()
 def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
-    """Pooled features of all samples of an evaluation loader, the network in eval mode."""
+    """Pooled features of all samples of an evaluation loader, the network in eval mode.
+
+    Raises:
+        UserError: none of the pictures can be read.
+    """
     was_training = backbone.training
     backbone.eval()
-    parts: list[tuple[torch.Tensor, ...]] = []
-    for batch in loader:
-        with autocast:
-            features = backbone(batch.views[0])
-        rows = batch.mask
-        normalized = F.normalize(features[rows].float(), dim=1)
-        parts.append((normalized, batch.label[rows], batch.index[rows]))
+    pooled = pool(backbone, loader, autocast=autocast)
     backbone.train(was_training)
-    if not sum(len(labels) for _, labels, _ in parts):
+    rows = (pooled.indices >= 0).nonzero().squeeze(1)  # the one wait for the device
+    if not len(rows):
         first = next(iter(loader.bad_samples.values()))
         raise UserError(
             f"{first.key}: {first.reason}; nor can any other of the {len(loader.bad_samples)} "
             "pictures be read, and kNN needs some; check the data"
         )
-    return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
+    if len(rows) == len(pooled.indices):  # the usual case, and no second copy of the features
+        return pooled
+    return Features(*(column[rows] for column in pooled))
+
+
+def pool(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
+    """Features of all rows that the loader yields, padding included; never waits for the device."""
+    parts: list[tuple[torch.Tensor, ...]] = []
+    # The loader works outside of inference mode: a tensor that it keeps may meet autograd later.
+    for batch in loader:
+        with torch.inference_mode():
+            with autocast:
+                features = backbone(batch.views[0])
+            normalized = F.normalize(features.float(), dim=1)
+        parts.append((normalized, batch.label, batch.index))
+    with torch.inference_mode():
+        return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
 
 
 def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> Method:

@@ -5,9 +5,12 @@ T) (Wu et al., "Unsupervised feature learning via non-parametric instance discri
 2018).
 """
 
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, ClassVar
 
+import numpy as np
 import torch
 from annotated_types import Ge, Le
 from pydantic import ConfigDict
@@ -16,6 +19,7 @@ from ...pipeline.errors import UserError
 from .encoder import Features
 
 _SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
+_SIMILARITIES_ON_GPU = 1 << 27  # 512 MB: where a bank of a million leaves 13 queries, 104 a launch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +44,19 @@ class EvalConfig:
     """Before training, the kNN of raw pixels and of the network at random initialisation."""
 
 
+@contextlib.contextmanager
+def _full_float32() -> Iterator[None]:
+    """Products of matrices in true float32, whatever training is set to: in TF32 a similarity is
+    off by 1e-3, and a vote is its exponential by the temperature.
+    """
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        yield
+    finally:
+        torch.set_float32_matmul_precision(before)
+
+
 @torch.inference_mode()
 def predict(
     queries: torch.Tensor,
@@ -48,7 +65,8 @@ def predict(
     *,
     k: int,
     temperature: float,
-    excluded: torch.Tensor | None = None,
+    excluded: np.ndarray | None = None,
+    num_classes: int | None = None,
 ) -> torch.Tensor:
     """The class that the neighbours vote for.
 
@@ -60,21 +78,23 @@ def predict(
         temperature: of the weights.
         excluded: (P, 2) int64: query and row of the bank that does not vote for it, since it is
             the same picture; a query never has all of the bank against it.
+        num_classes: more than any label; None: they are asked for it, which waits for the device.
+            Nothing else here does.
 
     Returns:
         (Q,) int64. No Q × N matrix is held: queries pass in chunks.
     """
-    num_classes = int(bank_labels.max()) + 1
-    chunk = max(_SIMILARITIES // len(bank), 1)
-    if excluded is None:
-        excluded = torch.empty(0, 2, dtype=torch.int64)
-    excluded = excluded.to(queries.device)
+    if num_classes is None:
+        num_classes = int(bank_labels.max()) + 1
+    similarities = _SIMILARITIES if queries.device.type == "cpu" else _SIMILARITIES_ON_GPU
+    chunk = max(similarities // max(len(bank), num_classes), 1)
+    parts = queries.split(chunk)
+    pairs = _by_chunk(excluded, chunk=chunk, num_chunks=len(parts), device=queries.device)
     predictions = []
-    for number, part in enumerate(queries.split(chunk)):
-        similarity = part @ bank.T
-        row = excluded[:, 0] - number * chunk
-        is_here = (row >= 0) & (row < len(part))
-        similarity[row[is_here], excluded[is_here, 1]] = float("-inf")
+    for part, itself in zip(parts, pairs, strict=True):
+        with _full_float32():
+            similarity = part @ bank.T
+        similarity[itself[:, 0], itself[:, 1]] = float("-inf")
         similarity, neighbours = similarity.topk(min(k, len(bank)), dim=1)
         # The nearest weighs 1, or small temperatures would overflow.
         weights = ((similarity - similarity[:, :1]) / temperature).exp()
@@ -84,13 +104,29 @@ def predict(
     return torch.cat(predictions)
 
 
+def _by_chunk(
+    excluded: np.ndarray | None, *, chunk: int, num_chunks: int, device: torch.device
+) -> tuple[torch.Tensor, ...]:
+    """The pairs of each chunk of queries, counted from its first one.
+
+    Cut on the host and moved once: to choose them on the device would wait in each chunk.
+    """
+    if excluded is None:
+        excluded = np.empty((0, 2), np.int64)
+    pairs = excluded[excluded[:, 0].argsort(kind="stable")]
+    counts = np.bincount(pairs[:, 0] // chunk, minlength=num_chunks).tolist()
+    pairs[:, 0] %= chunk
+    return torch.as_tensor(pairs).to(device, non_blocking=True).split(counts)
+
+
 def accuracy(
     queries: Features,
     bank: Features,
     *,
     k: int,
     temperature: float,
-    excluded: torch.Tensor | None = None,
+    excluded: np.ndarray | None = None,
+    num_classes: int | None = None,
 ) -> float:
     """Top-1 accuracy in percent; see `predict`.
 
@@ -106,5 +142,6 @@ def accuracy(
         k=k,
         temperature=temperature,
         excluded=excluded,
+        num_classes=num_classes,
     )
     return 100.0 * float((predicted == queries.labels).double().mean())

@@ -1,6 +1,6 @@
 """kNN of a network, as a configuration has it: the monitor of a run."""
 
-import torch
+import numpy as np
 from torch import nn
 
 from ..config import Config
@@ -22,11 +22,12 @@ def evaluate_knn(network: nn.Module, data: LabelledData, config: Config) -> floa
         bank,
         k=config.eval.k,
         temperature=config.eval.temperature,
-        excluded=_rows_of(data.shared, queries, bank),
+        excluded=_rows_of(data.shared, queries, bank) if data.shared else None,
+        num_classes=len(data.bank.source.classes),
     )
 
 
-def _rows_of(shared: dict[int, list[int]], queries: Features, bank: Features) -> torch.Tensor:
+def _rows_of(shared: dict[int, list[int]], queries: Features, bank: Features) -> np.ndarray:
     """(P, 2) int64: the query's and the bank's row of each pair of equal pictures."""
     row_of = {index: row for row, index in enumerate(bank.indices.tolist())}
     pairs = [
@@ -35,4 +36,4 @@ def _rows_of(shared: dict[int, list[int]], queries: Features, bank: Features) ->
         for same in shared.get(index, ())
         if same in row_of
     ]
-    return torch.tensor(pairs, dtype=torch.int64).reshape(-1, 2)
+    return np.array(pairs, np.int64).reshape(-1, 2)

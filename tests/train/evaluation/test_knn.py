@@ -1,5 +1,6 @@
 """kNN against a brute-force vote, one query at a time."""
 
+import contextlib
 import math
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
     )
     assert accuracy(noise, noise, k=1, temperature=0.1) == 100.0
     monkeypatch.setattr(knn, "_SIMILARITIES", 300 * 7)
-    itself = torch.arange(300).repeat(2, 1).T
+    itself = np.arange(300)[::-1, None].repeat(2, axis=1)
     predicted = predict(
         noise.features, noise.features, noise.labels, k=3, temperature=0.1, excluded=itself
     )
@@ -68,10 +69,63 @@ def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
     assert accuracy(noise, noise, k=1, temperature=0.1, excluded=itself) < 40
 
 
+def test_each_query_loses_its_own_pairs_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Several for one query, in any order, and chunks with none."""
+    bank, queries = make(40, 0), make(30, 1)
+    monkeypatch.setattr(knn, "_SIMILARITIES", 40 * 4)
+    nearest = (queries.features @ bank.features.T).argsort(dim=1, descending=True)
+    lost = {17: nearest[17, :3].tolist(), 2: [], 4: nearest[4, :1].tolist(), 3: [0]}
+    pairs = np.array([(row, other) for row, others in lost.items() for other in others])
+    before = pairs.copy()
+    predicted = predict(
+        queries.features, bank.features, bank.labels, k=1, temperature=0.1, excluded=pairs
+    )
+    assert (pairs == before).all()
+    for row in range(30):
+        left = [other for other in nearest[row].tolist() if other not in lost.get(row, ())]
+        assert predicted[row] == bank.labels[left[0]]
+
+
+def test_more_classes_than_labels_change_nothing() -> None:
+    bank, queries = make(300, 0), make(60, 1)
+    columns = (queries.features, bank.features, bank.labels)
+    wanted = predict(*columns, k=7, temperature=0.1)
+    assert torch.equal(predict(*columns, k=7, temperature=0.1, num_classes=1000), wanted)
+
+
+@pytest.mark.parametrize("precision", ["highest", "high", "medium"])
+@pytest.mark.parametrize("fails", [False, True])
+def test_similarities_are_true_float32(
+    precision: str, monkeypatch: pytest.MonkeyPatch, *, fails: bool
+) -> None:
+    """Whatever training is set to, which is as before behind it, also behind an error."""
+    inside = []
+
+    class Watched(torch.Tensor):
+        def __matmul__(self, other: torch.Tensor) -> torch.Tensor:
+            inside.append(torch.get_float32_matmul_precision())
+            if fails:
+                raise MemoryError
+            return super().__matmul__(other)
+
+    bank, queries = make(300, 0), make(60, 1)
+    before = torch.get_float32_matmul_precision()
+    monkeypatch.setattr(knn, "_SIMILARITIES", 300 * 20)
+    try:
+        torch.set_float32_matmul_precision(precision)
+        with contextlib.suppress(MemoryError):
+            asked = queries.features.as_subclass(Watched)
+            predict(asked, bank.features, bank.labels, k=7, temperature=0.1)
+        assert torch.get_float32_matmul_precision() == precision
+    finally:
+        torch.set_float32_matmul_precision(before)
+    assert inside == ["highest"] * (1 if fails else 3)
+
+
 def test_a_bank_of_nothing_but_the_query_is_refused() -> None:
     one = make(1, 0)
     with pytest.raises(UserError, match="no picture but the query"):
-        accuracy(one, one, k=1, temperature=0.1, excluded=torch.tensor([[0, 0]]))
+        accuracy(one, one, k=1, temperature=0.1, excluded=np.array([[0, 0]]))
 
 
 @pytest.mark.parametrize("temperature", [0.001, 1000.0])
