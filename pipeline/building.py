@@ -7,6 +7,7 @@ import torch
 
 from .augment.spec import AugmentSpec
 from .contract import EngineOptions
+from .devices import as_one_device
 from .engines import choose
 from .errors import UserError
 from .loader import Loader
@@ -31,6 +32,7 @@ def build_loader(
     rank: int = 0,
     world_size: int = 1,
     ops: Literal["kernel", "oracle"] = "kernel",
+    delivers: Literal["views", "crops"] = "views",
 ) -> Loader:
     """A loader over `source`, or over the samples `indices` of it.
 
@@ -42,7 +44,7 @@ def build_loader(
             complete, padded, bad samples left empty.
         seed: of order and views.
         engine: a name of `engines.ENGINES`; auto: the fastest that is installed.
-        dtype: of the views; float32 or bfloat16.
+        dtype: of the views; float32 or bfloat16, and of crops float16 as well.
         device: where the views go.
         num_workers: 0: the engine works in this process.
         max_bad_samples: see `DataConfig`.
@@ -50,6 +52,7 @@ def build_loader(
         num_epochs: where the workers stop running ahead.
         rank, world_size: this process among those that share the batches.
         ops: `oracle`: the float64 reference instead of the kernel.
+        delivers: what the engine makes; of crops the views are made on `device`.
 
     Raises:
         UserError: a batch that no rank could fill, or shares that do not come out even.
@@ -70,7 +73,8 @@ def build_loader(
             f"train.batch_size={global_batch_size}: larger than the data set of {len(chosen)} "
             f"pictures; set train.batch_size={max(len(chosen) // 2, 2)} or less"
         )
-    device = torch.device(device)
+    assert delivers == "views" or ops == "kernel", "the oracle begins with the picture"
+    device = as_one_device(device)
     if engine == "auto":
         engine, _ = choose({source.format}, device.type)
     plan = BatchPlan(
@@ -91,6 +95,7 @@ def build_loader(
         num_workers=num_workers,
         max_bad_samples=max_bad_samples if train else None,
         ops=ops,
+        delivers=delivers,
     )
     return Loader(
         plan=plan,

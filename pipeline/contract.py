@@ -1,13 +1,14 @@
 """What the parts of the pipeline hand to each other."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 
-from .augment.spec import AugmentSpec
+from .augment.spec import AugmentSpec, group_views
 from .sources import Source
 
 
@@ -48,12 +49,29 @@ class BadSample:
 
 @dataclass(frozen=True)
 class Result:
-    """One batch as an engine delivers it; views on the engine's device."""
+    """One batch as an engine delivers it."""
 
-    views: tuple[torch.Tensor, ...]
+    pixels: tuple[torch.Tensor, ...]
+    """For each of `EngineOptions.blocks` its views one after another, in host memory or on the
+    device: finished (B, 3, size, size), channels-last; or crops, (views * B, size, size, 3) uint8.
+    """
     index: np.ndarray
     """(B,) int64: as asked for, but for replaced samples, and -1 for rows that are empty."""
     bad: list[BadSample] = field(default_factory=list)
+    params: np.ndarray | None = None
+    """(views, B) records of `sampler.PARAMS`: what is left to be done to crops; None: nothing."""
+    ready: Any = None
+    """A CUDA event behind which the pixels are there; None: they are."""
+
+    @property
+    def views(self) -> tuple[torch.Tensor, ...]:
+        """The finished views."""
+        assert self.params is None, "these are crops"
+        return self.pixels
+
+    def pin_memory(self, device: object = None) -> "Result":
+        """In memory that the GPU reads by itself. torch's DataLoader calls this by its name."""
+        return replace(self, pixels=tuple(block.pin_memory() for block in self.pixels))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +91,21 @@ class EngineOptions:
     """A bad sample gives its place to the next one in the listing, of which no more than this
     many may be bad in turn; None (evaluation): it leaves an empty row."""
     ops: Literal["kernel", "oracle"] = "kernel"
+    delivers: Literal["views", "crops"] = "views"
+    """crops: colours, blur and normalisation are left to `delivery`, and so is the flip where the
+    parameters still have one. Never with the oracle."""
+
+    @property
+    def pixel_dtype(self) -> torch.dtype:
+        """Of what the engine makes; `dtype` is that of the batch."""
+        return torch.uint8 if self.delivers == "crops" else self.dtype
+
+    @cached_property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """Numbers of the views that lie together in memory: crops that one launch finishes."""
+        if self.delivers == "crops":
+            return group_views(self.specs)
+        return tuple((view,) for view in range(len(self.specs)))
 
 
 class Engine(Protocol):

@@ -1,7 +1,7 @@
 """The loader: one contract over every engine.
 
-It owns the order, the place in it, the shares of the ranks, the budget for bad samples and the way
-to the device. Engines only turn requests into pixels.
+It owns the order, the place in it, the shares of the ranks and the budget for bad samples. Engines
+only turn requests into pixels, and `delivery` takes these to the device.
 """
 
 import sys
@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from .contract import BadSample, Batch, Engine, EngineOptions, Request, Result
+from .contract import BadSample, Batch, Engine, EngineOptions, Request
 from .decode import decode_rgb
+from .delivery import Delivered, Delivery
 from .engines import build
 from .errors import BadSampleError, UserError, one_line
 from .order import BatchPlan
@@ -49,11 +50,12 @@ class Loader:
         self._num_epochs = num_epochs
         # At once, so that what cannot work is refused before anything is begun.
         self._engine: Engine | None = build(engine_name, options)
-        self._results: Iterator[Result] | None = None
+        labels = torch.from_numpy(np.append(options.source.labels, -1))
+        self._delivery = Delivery(options, labels=labels)
+        self._delivered: Iterator[Delivered] | None = None
         self._stream_at: tuple[int, int] | None = None
         self._epoch = 0
         self._position = 0
-        self._labels = torch.from_numpy(np.append(options.source.labels, -1))
 
     def __len__(self) -> int:
         """Batches that the next iteration yields; the same on every rank."""
@@ -107,23 +109,24 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._epoch, self._position
-        if self._results is None or self._stream_at != (epoch, start):
-            if self._results is not None or self._engine is None:
+        if self._delivered is None or self._stream_at != (epoch, start):
+            if self._delivered is not None or self._engine is None:
                 self.close()
                 self._engine = build(self.engine_name, self._options)
-            self._results = self._engine.stream(self._requests(epoch, start))
-        results = self._results
+            results = self._engine.stream(self._requests(epoch, start))
+            self._delivered = self._delivery.deliver(results)
+        delivered = self._delivered
         self._stream_at = None  # an iteration broken off leaves the stream at no known place
         try:
             for number in range(self._plan.num_batches(start=start)):
-                if self._results is not results:
+                if self._delivered is not delivered:
                     raise RuntimeError("the loader was closed, or iterated anew, in mid-iteration")
-                batch = self._finish(next(results))
+                batch = self._check(next(delivered))
                 self._epoch = epoch
                 self._position = start + (number + 1) * self._plan.global_batch_size
                 yield batch
         except BaseException:
-            if self._results is results:
+            if self._delivered is delivered:
                 self.close()
             raise
         self._epoch, self._position = epoch + 1, 0
@@ -139,24 +142,17 @@ class Loader:
             if not self._plan.train or epoch == self._num_epochs:
                 return
 
-    def _finish(self, result: Result) -> Batch:
-        """Count the bad samples, add the labels, move to the device."""
-        for bad in result.bad:
+    def _check(self, delivered: Delivered) -> Batch:
+        """Count the bad samples of a batch, and refuse it where there is nothing else."""
+        for bad in delivered.bad:
             self._count_bad(bad)
-        if self._plan.train and (result.index < 0).any():
+        if self._plan.train and (delivered.index < 0).any():
             first = next(iter(self.bad_samples.values()))
             raise UserError(
                 f"{first.key}: {first.reason}; nor can any other picture be read, of "
                 f"{len(self._options.source)}; check data.path"
             )
-        index = torch.from_numpy(result.index)
-        device = self._options.device
-        views = tuple(view.to(device, non_blocking=True) for view in result.views)
-        return Batch(
-            views=views,
-            label=self._labels[index].to(device, non_blocking=True),
-            index=index.to(device, non_blocking=True),
-        )
+        return delivered.batch
 
     def _count_bad(self, bad: BadSample) -> None:
         if bad.index in self.bad_samples:
@@ -176,7 +172,7 @@ class Loader:
         """Stop the workers. The loader can be iterated again; harmless when called twice."""
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._results = self._stream_at = None
+        self._engine = self._delivered = self._stream_at = None
 
     def __enter__(self) -> "Loader":
         return self

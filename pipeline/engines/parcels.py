@@ -8,7 +8,7 @@ import pickle
 import resource
 import shutil
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ..augment.cpu import as_pixels
-from ..contract import BadSample, EngineOptions, Result
+from ..contract import EngineOptions, Result
 from ..errors import UserError
 
 _SHARED = Path("/dev/shm")
@@ -27,31 +26,51 @@ _FILES_A_WORKER, _FILES_A_BATCH, _OTHER_FILES = 6, 4, 64
 
 @dataclass(frozen=True)
 class _Piped:
-    """A result without shared memory: its views as arrays, which a pipe copies."""
+    """A result without shared memory: its pixels as arrays, which a pipe copies."""
 
     pixels: tuple[np.ndarray, ...]
+    """The bytes of each block, (N, size, size, bytes of a pixel) uint8."""
     dtype: torch.dtype
-    index: np.ndarray
-    bad: list[BadSample]
+    empty: Result
+    """The rest of it."""
 
     def result(self) -> Result:
         """As it was."""
-        views = tuple(
-            torch.from_numpy(pixels).view(self.dtype).permute(0, 3, 1, 2) for pixels in self.pixels
-        )
-        return Result(views, self.index, self.bad)
+        blocks = [torch.from_numpy(pixels).view(self.dtype) for pixels in self.pixels]
+        if self.empty.params is None:
+            blocks = [block.permute(0, 3, 1, 2) for block in blocks]
+        return replace(self.empty, pixels=tuple(blocks))
 
 
-def pack(result: Result, *, is_shared: bool) -> bytes:
+@dataclass(frozen=True)
+class Parcel:
+    """A batch on its way."""
+
+    content: bytes
+
+    def open(self) -> Result:
+        """The batch, in the process that asked for it."""
+        content = pickle.loads(self.content)
+        return content.result() if isinstance(content, _Piped) else content
+
+    def pin_memory(self, device: object = None) -> Result:
+        """Opened, and copied to where the GPU reads it by itself; by DataLoader's thread."""
+        return self.open().pin_memory()
+
+
+def pack(result: Result, *, is_shared: bool) -> Parcel:
     """A batch as bytes; where shared memory is full, this one goes through the pipe as well."""
     if is_shared:
         try:
-            return bytes(ForkingPickler.dumps(result))
+            return Parcel(bytes(ForkingPickler.dumps(result)))
         except (RuntimeError, OSError) as error:  # torch's, and of too many open files
             _warn_once(f"warning: no shared memory for a batch, it takes the pipe ({error})")
     # Shared memory that the attempt has taken is given back with the tensors.
-    pixels = tuple(np.array(as_pixels(view)) for view in result.views)
-    return pickle.dumps(_Piped(pixels, result.views[0].dtype, result.index, result.bad))
+    blocks = result.pixels
+    if result.params is None:
+        blocks = tuple(view.permute(0, 2, 3, 1) for view in blocks)
+    pixels = tuple(block.view(torch.uint8).numpy().copy() for block in blocks)
+    return Parcel(pickle.dumps(_Piped(pixels, blocks[0].dtype, replace(result, pixels=()))))
 
 
 @cache
@@ -59,16 +78,10 @@ def _warn_once(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def unpack(parcel: bytes) -> Result:
-    """The batch, in the process that asked for it."""
-    content = pickle.loads(parcel)
-    return content.result() if isinstance(content, _Piped) else content
-
-
 def fits_shared_memory(options: EngineOptions, *, num_batches: int) -> bool:
     """Whether so many batches fit into what is free; says so on stderr if not."""
     pixels = sum(3 * spec.size**2 for spec in options.specs)
-    needed = num_batches * options.batch_size * pixels * options.dtype.itemsize * _SPARE
+    needed = num_batches * options.batch_size * pixels * options.pixel_dtype.itemsize * _SPARE
     free = shutil.disk_usage(_SHARED).free if _SHARED.is_dir() else 0
     if free >= needed:
         return True

@@ -5,6 +5,7 @@ one cannot be decoded, is written here and nowhere else.
 """
 
 from collections.abc import Callable, Sequence
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -21,7 +22,7 @@ Allocate = Callable[[int, int, torch.dtype], torch.Tensor]
 
 
 def allocate(count: int, size: int, dtype: torch.dtype, *, is_pinned: bool = False) -> torch.Tensor:
-    """Fresh memory for the views of a batch, see `Allocate`."""
+    """Fresh memory for views or crops, see `Allocate`."""
     shape = (count, size, size, 3)
     return torch.empty(shape, dtype=dtype, pin_memory=is_pinned).permute(0, 3, 1, 2)
 
@@ -36,7 +37,7 @@ class Rows:
         Args:
             request: to be filled.
             options: of the engine.
-            allocate: where the views lie.
+            allocate: where views or crops lie.
         """
         count = len(request.indices)
         self.epoch = request.epoch
@@ -44,29 +45,50 @@ class Rows:
         """(B,) int64: of the sample in each row, which may have taken a bad one's place."""
         self.params = np.zeros((len(options.specs), count), PARAMS)
         """(views, B) records of `PARAMS`."""
-        self.views = tuple(allocate(count, spec.size, options.dtype) for spec in options.specs)
-        """For the caller."""
-        self.pixels = tuple(map(as_pixels, self.views))
-        """The same memory, as the kernel wants it."""
+        self._are_crops = options.delivers == "crops"
+        self._blocks = tuple(
+            allocate(len(views) * count, options.specs[views[0]].size, options.pixel_dtype)
+            for views in options.blocks
+        )
+        self._numbers = options.blocks
         self.bad: list[list[BadSample]] = [[] for _ in range(count)]
         """Of each row, in the order in which they were tried."""
 
     def __len__(self) -> int:
         return len(self.index)
 
+    @property
+    def crops(self) -> tuple[torch.Tensor, ...]:
+        """(B, size, size, 3) of each view."""
+        parts: dict[int, torch.Tensor] = {}
+        for block, views in zip(self._blocks, self._numbers, strict=True):
+            pixels = block.permute(0, 2, 3, 1)
+            parts.update(zip(views, pixels.split(len(self)), strict=True))
+        return tuple(parts[view] for view in range(len(parts)))
+
+    @cached_property
+    def pixels(self) -> tuple[np.ndarray, ...]:
+        """The memory of each view or crop, on the host, as the kernel wants it."""
+        return tuple(as_pixels(crops.permute(0, 3, 1, 2)) for crops in self.crops)
+
     def leave_empty(self, row: int) -> None:
         """Nothing could be read for this row."""
         self.index[row] = -1
+        self.params[:, row] = np.zeros((), PARAMS)
         for pixels in self.pixels:
             pixels[row] = 0
 
     def result(self) -> Result:
         """The batch as the contract has it; its bad samples in the order of the rows."""
-        return Result(self.views, self.index.copy(), [bad for row in self.bad for bad in row])
+        bad = [bad for row in self.bad for bad in row]
+        if not self._are_crops:
+            return Result(self._blocks, self.index.copy(), bad)
+        crops = tuple(block.permute(0, 2, 3, 1) for block in self._blocks)
+        return Result(crops, self.index.copy(), bad, self.params)
 
 
 class RowMaker:
-    """Makes views of pictures, by the kernel or by the oracle. Many threads may share one."""
+    """Makes views or crops, by the kernel or by the oracle. Many threads may share one."""
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
@@ -90,6 +112,8 @@ class RowMaker:
         """
         for view, make in enumerate(self._makers):
             make(images[view], rows.params[view], row, rows.pixels[view])
+            if rows.pixels[view].itemsize == 1:  # the kernel mirrors crops as well
+                rows.params[view, row]["flip"] = 0
 
     def make(self, rows: Rows, row: int, image: np.ndarray) -> None:
         """Draw and write all views of one picture, (H, W, 3) uint8."""

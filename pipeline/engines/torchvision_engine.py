@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..augment.draw import warm_up
 from ..contract import EngineOptions, Request, Result
-from .parcels import allow_open_files, fits_shared_memory, pack, unpack
+from .parcels import Parcel, allow_open_files, fits_shared_memory, pack
 from .rows import RowMaker, Rows
 from .workers import watch, worker_context
 
@@ -36,7 +36,7 @@ class TorchvisionEngine:
         num_workers = self._options.num_workers
         for spec in self._options.specs:
             # Compiled here once, so that the workers find it on disk and do not all compile it.
-            warm_up(spec, dtype=self._options.dtype, ops=self._options.ops)
+            warm_up(spec, dtype=self._options.pixel_dtype, ops=self._options.ops)
         num_batches = (_AHEAD + 1) * num_workers + 2  # under way, and in the trainer's hands
         is_shared = False
         if num_workers:
@@ -50,10 +50,11 @@ class TorchvisionEngine:
             prefetch_factor=_AHEAD if num_workers else None,
             multiprocessing_context=worker_context(__name__) if num_workers else None,
             collate_fn=_as_it_is,
-            worker_init_fn=_give_way if self._options.device.type == "cpu" else None,
+            worker_init_fn=_give_way,
+            pin_memory=self._options.device.type == "cuda",
         )
         self._iterator = iter(loader)
-        return watch(self._iterator, unpack) if num_workers else self._iterator
+        return watch(self._iterator, _opened) if num_workers else self._iterator
 
     def close(self) -> None:
         # Dropping the last reference to the iterator is how a DataLoader stops its workers.
@@ -64,8 +65,14 @@ class TorchvisionEngine:
 
 
 def _give_way(worker: int) -> None:
-    """Let the training step's threads go first: it waits for batches only when none is ready."""
+    """Let the trainer's threads go first: they wait for batches only when none is ready, and a
+    thread that launches a GPU's work must never wait for a core.
+    """
     os.nice(10)
+
+
+def _opened(batch: Parcel | Result) -> Result:
+    return batch if isinstance(batch, Result) else batch.open()  # those that were pinned are open
 
 
 def _as_it_is(result: Any) -> Any:
@@ -80,7 +87,7 @@ class _Requests(Sampler[Request]):
         return self._requests
 
 
-class _RequestedBatches(Dataset[Result | bytes]):
+class _RequestedBatches(Dataset[Result | Parcel]):
     """Turns a request into a result, in whatever process the DataLoader runs it."""
 
     def __init__(self, options: EngineOptions, *, is_shared: bool) -> None:
@@ -88,7 +95,7 @@ class _RequestedBatches(Dataset[Result | bytes]):
         self._is_shared = is_shared
         self._maker: RowMaker | None = None
 
-    def __getitem__(self, request: Request) -> Result | bytes:
+    def __getitem__(self, request: Request) -> Result | Parcel:
         """The batch; a worker packs it for its way to the trainer."""
         result = self._make(request)
         return result if get_worker_info() is None else pack(result, is_shared=self._is_shared)

@@ -16,6 +16,7 @@ from typing import TypeVar
 
 from ..errors import MachineError
 
+S = TypeVar("S")
 T = TypeVar("T")
 
 _SAFE_PATH = "PYTHONSAFEPATH"
@@ -69,7 +70,7 @@ def _undisturbed() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def watch(results: Iterator[bytes], open_result: Callable[[bytes], T]) -> Iterator[T]:
+def watch(results: Iterator[S], open_result: Callable[[S], T]) -> Iterator[T]:
     """Open each result, and say which worker has died when it cannot be had.
 
     The DataLoader notices a worker's death while it waits for a batch. But a batch is a handle to

@@ -1,8 +1,9 @@
 """The DALI engine: our own index reads, in our own order; DALI decodes; the kernel does the rest.
 
 Threads only, no worker processes: readers wait for the disk, DALI's threads decode a piece of a
-batch, kernel threads make the views of the piece before it. One more thread, the producer, leads
-them and keeps finished batches ahead of the trainer.
+batch, kernel threads make the views of the piece before it (`views`). Where crops are wanted, DALI
+makes those as well, on the device (`crops`). One more thread, the producer, leads them and keeps
+finished batches ahead of the trainer.
 
 Files that are not plain (see `plain`), and every sample of a piece at which DALI failed, go
 through `decode_rgb` in a kernel thread: the outcome for every kind of file is the documented one.
@@ -14,22 +15,26 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
-from functools import partial
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...augment.draw import warm_up
 from ...contract import EngineOptions, Request, Result
-from ..rows import Rows, allocate
+from ...devices import enter_device
+from ..rows import Rows
 from .pipeline import DaliPipeline
 from .samples import Piece, Sample, read_sample
 from .views import ViewWriter
+
+if TYPE_CHECKING:
+    import torch
 
 _BATCHES_AHEAD = 2  # finished, waiting for the trainer
 _PIECES_READ_AHEAD = 3
 _NUM_READERS = 4  # they wait for disks; for cached files one would do
 # Samples in a piece: few, so that its pictures (0.6 MB each) stay small together, yet several for
-# each of DALI's threads. Hardware decoders (not yet run) want larger batches.
-_PIECE = {"cpu": 32, "cuda": 128}
+# each of DALI's threads. Crops are made on a GPU, where decoders (not yet run) want larger ones.
+_PIECE = {"views": 32, "crops": 128}
 _SAMPLES_PER_THREAD = 4
 _MAX_UNEXPLAINED = 3
 _POLL_S = 0.2
@@ -38,29 +43,50 @@ _CLOSE_S = 20.0
 
 def build(options: EngineOptions) -> "DaliEngine":
     """The engine for these options."""
-    # The oracle begins with the picture, so crops are left to DALI only for the kernel.
-    is_cropping = options.device.type == "cuda" and options.ops == "kernel"
-    return DaliEngine(options, is_cropping=is_cropping)
+    return DaliEngine(options)
+
+
+class Writer(Protocol):
+    """What becomes of DALI's pictures or crops. All but `finish`'s shares run in one thread."""
+
+    stream: "torch.cuda.Stream | None"
+    """Of the device that the batches lie on; None: in host memory."""
+
+    def open(self, request: Request) -> Rows:
+        """An empty batch."""
+        ...
+
+    def prepare(self, piece: Piece) -> None:
+        """Draw what DALI is told of a piece."""
+        ...
+
+    def receive(self, outputs: tuple[Any, ...], piece: Piece) -> None:
+        """Take over DALI's outputs, whose memory lives until the next piece is asked for."""
+        ...
+
+    def finish(self, piece: Piece, workers: ThreadPoolExecutor, *, num_shares: int) -> None:
+        """Make what is missing, shared out over the workers."""
+        ...
+
+    def result(self, rows: Rows) -> Result:
+        """The batch, finished."""
+        ...
 
 
 class DaliEngine:
-    """See the module; the contract is `contract.Engine`."""
+    """See the module; the contract is `contract.Engine`. `num_workers` are DALI's and the kernel's
+    threads, each.
+    """
 
-    def __init__(self, options: EngineOptions, *, is_cropping: bool) -> None:
-        """
-        Args:
-            options: of the contract; `num_workers` are DALI's and the kernel's threads, each.
-            is_cropping: DALI makes the crops; otherwise it decodes, and the kernel makes them.
-        """
+    def __init__(self, options: EngineOptions) -> None:
         self._options = options
-        self._is_cropping = is_cropping
         self._stop: Callable[[], object] | None = None
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         for spec in self._options.specs:
             # Compiled once, so that the threads do not all compile it.
-            warm_up(spec, dtype=self._options.dtype, ops=self._options.ops)
-        producer = _Producer(self._options, requests, is_cropping=self._is_cropping)
+            warm_up(spec, dtype=self._options.pixel_dtype, ops=self._options.ops)
+        producer = _Producer(self._options, requests)
         # Also when the engine is forgotten, and before the interpreter ends.
         self._stop = weakref.finalize(self, producer.stop)
         return self._results(producer)
@@ -77,19 +103,14 @@ class DaliEngine:
 class _Producer:
     """The leading thread and what it leads. Holds no reference to the engine."""
 
-    def __init__(
-        self, options: EngineOptions, requests: Iterator[Request], *, is_cropping: bool
-    ) -> None:
+    def __init__(self, options: EngineOptions, requests: Iterator[Request]) -> None:
         self._options = options
         self._requests = requests
-        self._is_cropping = is_cropping
         self._num_threads = max(options.num_workers, 1)
         self._piece_size = min(
             options.batch_size,
-            max(_PIECE[options.device.type], _SAMPLES_PER_THREAD * self._num_threads),
+            max(_PIECE[options.delivers], _SAMPLES_PER_THREAD * self._num_threads),
         )
-        self._allocate = partial(allocate, is_pinned=options.device.type == "cuda")
-        self._writer = ViewWriter(options, is_cropping=is_cropping)
         self._suspects: set[int] = set()
         self._num_unexplained = 0
         self._stopping = threading.Event()
@@ -123,37 +144,52 @@ class _Producer:
                 continue
 
     def _run(self) -> None:
-        if self._options.device.type == "cpu":
-            # Let the training step's threads go first: it waits for batches only when none is
-            # ready. On Linux this is for this thread and those that it starts, DALI's among them.
-            os.nice(10)
+        # The trainer's threads go first: they wait for batches only when none is ready, and one
+        # that launches a GPU's work must never wait for a core. On Linux this is for this thread
+        # and those that it starts, DALI's among them.
+        os.nice(10)
+        try:
+            self._produce()
+        except BaseException as error:  # raised again in the trainer
+            self._put(error)
+
+    def _produce(self) -> None:
+        enter_device(self._options.device)
         readers, workers = ThreadPoolExecutor(_NUM_READERS), ThreadPoolExecutor(self._num_threads)
+        writer = _build_writer(self._options)
         decoder = DaliPipeline(
             self._options,
+            writer,
             max_samples=self._piece_size,
             num_threads=self._num_threads,
-            is_cropping=self._is_cropping,
         )
         try:
-            for piece in decoder.decode(self._pieces(readers)):
-                self._finish(piece, workers)
+            for piece in decoder.decode(self._pieces(readers, writer)):
+                writer.finish(piece, workers, num_shares=self._num_threads)
+                if piece.error is not None:
+                    self._explain(piece, piece.error)
                 if piece.is_last:
-                    self._put(piece.rows.result())
+                    self._put(writer.result(piece.rows))
                 if self._stopping.is_set():
                     return
             self._put(None)
-        except BaseException as error:  # raised again in the trainer
-            self._put(error)
         finally:
             for pool in (readers, workers):
                 pool.shutdown(cancel_futures=True)
             decoder.close()
 
-    def _pieces(self, readers: ThreadPoolExecutor) -> Iterator[Piece]:
+    def _pieces(self, readers: ThreadPoolExecutor, writer: Writer) -> Iterator[Piece]:
         """All batches, cut into pieces and read ahead."""
         ahead: deque[tuple[Rows, bool, list[Future[Sample]]]] = deque()
+
+        def next_piece() -> Piece:
+            rows, is_last, reads = ahead.popleft()
+            piece = Piece(rows, [read.result() for read in reads], is_last)
+            writer.prepare(piece)
+            return piece
+
         for request in self._requests:
-            rows = Rows(request, self._options, allocate=self._allocate)
+            rows = writer.open(request)
             count = len(rows)
             for start in range(0, count, self._piece_size):
                 end = min(start + self._piece_size, count)
@@ -163,29 +199,12 @@ class _Producer:
                 ]
                 ahead.append((rows, end == count, reads))
                 if len(ahead) > _PIECES_READ_AHEAD:
-                    yield self._piece(*ahead.popleft())
+                    yield next_piece()
         while ahead:
-            yield self._piece(*ahead.popleft())
+            yield next_piece()
 
     def _read(self, row: int, index: int) -> Sample:
         return read_sample(self._options.source, row, index, suspects=self._suspects)
-
-    def _piece(self, rows: Rows, is_last: bool, reads: list[Future[Sample]]) -> Piece:
-        piece = Piece(rows, [read.result() for read in reads], is_last)
-        if self._is_cropping:
-            for sample in piece.encoded:
-                self._writer.draw(rows, sample)
-        return piece
-
-    def _finish(self, piece: Piece, workers: ThreadPoolExecutor) -> None:
-        """Make the piece's views, on all threads."""
-        shares = [piece.samples[first :: self._num_threads] for first in range(self._num_threads)]
-        writes = [workers.submit(self._writer.write, piece.rows, share) for share in shares]
-        wait(writes)  # for all of them, even if one fails: they read DALI's memory
-        for write in writes:
-            write.result()
-        if piece.error is not None:
-            self._explain(piece, piece.error)
 
     def _explain(self, piece: Piece, error: Exception) -> None:
         """Keep the culprits of DALI's failure from it; raise the error if there are never any."""
@@ -194,3 +213,11 @@ class _Producer:
         self._num_unexplained = 0 if culprits else self._num_unexplained + 1
         if self._num_unexplained > _MAX_UNEXPLAINED:
             raise RuntimeError("DALI fails on pictures that can be decoded without it") from error
+
+
+def _build_writer(options: EngineOptions) -> Writer:
+    if options.delivers == "views":
+        return ViewWriter(options)
+    from .crops import CropWriter  # DALI's plugin for torch, which views have no need of
+
+    return CropWriter(options)

@@ -16,13 +16,17 @@ MALLOC_MMAP_THRESHOLD_=131072 in the environment it does not grow at all.
 
 from collections import deque
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from nvidia.dali import Pipeline, fn, types
 
 from ...contract import EngineOptions
+from .places import NUM_PLACES, PLACEHOLDER, find_places_of_piece
 from .samples import Piece
+
+if TYPE_CHECKING:
+    import torch
 
 _DEPTH = 2  # pieces under way in DALI: one is decoded while the other's views are made
 
@@ -31,37 +35,13 @@ _HW_DECODER_LOAD = 0.75
 # Buffers on a GPU never shrink, and grow at a cost; most pictures fit into these, px.
 _SIDE_HINT = 1024
 
-# A batch for DALI is never empty: this stands in where a piece has nothing to decode.
-_PLACEHOLDER = np.frombuffer(b"P6 1 1 255\n\0\0\0", np.uint8)
-_PLACEHOLDER_PLACES = (
-    np.zeros(2, np.int32),
-    np.ones(2, np.int32),
-    np.zeros(2, np.float32),
-    np.ones(2, np.float32),
-)
 
+class Receiver(Protocol):
+    """Takes over DALI's outputs; see `engine.Writer`."""
 
-_NUM_PLACES = 4  # arrays of `_find_places` for each view
+    stream: "torch.cuda.Stream | None"
 
-
-def _find_places(params: np.ndarray, size: int) -> tuple[np.ndarray, ...]:
-    """Where in the picture each view lies, as (y, x) in px.
-
-    Args:
-        params: (N,) records of `sampler.PARAMS`.
-        size: side of the view, px.
-
-    Returns:
-        corner and extent of the window, each (N, 2) int32 (DALI's slices take no other), then start
-        and end of the view in the window, each (N, 2) float32. A random crop is all of its window;
-        an evaluation view is the middle of it, at a fractional place.
-    """
-    corner = np.stack([params["top"], params["left"]], 1)
-    extent = np.stack([params["height"], params["width"]], 1)
-    scale = extent / np.stack([params["resized_height"], params["resized_width"]], 1)
-    start = scale * np.stack([params["offset_top"], params["offset_left"]], 1)
-    end = start + size * scale
-    return corner, extent, start.astype(np.float32), end.astype(np.float32)
+    def receive(self, outputs: tuple[Any, ...], piece: Piece) -> None: ...
 
 
 class DaliPipeline:
@@ -72,35 +52,43 @@ class DaliPipeline:
     """
 
     def __init__(
-        self, options: EngineOptions, *, max_samples: int, num_threads: int, is_cropping: bool
+        self,
+        options: EngineOptions,
+        receiver: Receiver,
+        *,
+        max_samples: int,
+        num_threads: int,
     ) -> None:
         """
         Args:
-            options: of the engine.
+            options: of the engine, which wants pictures, or a uint8 crop for each view.
+            receiver: of DALI's outputs: the pictures of a piece's encoded samples, or crops of all
+                of its samples.
             max_samples: most samples of a piece.
             num_threads: DALI's own.
-            is_cropping: hand over a uint8 crop for each view instead of the picture.
         """
         self._options = options
+        self._receiver = receiver
         self._max_samples = max_samples
         self._num_threads = num_threads
-        self._num_crops = len(options.specs) if is_cropping else 0
+        self._sizes = tuple(spec.size for spec in options.specs)
+        self._is_cropping = options.delivers == "crops"
         self._waiting: deque[Piece] = deque()
         self._under_way: deque[Piece] = deque()
         self._pipeline: Any = None
 
     def decode(self, pieces: Iterator[Piece]) -> Iterator[Piece]:
-        """The same pieces, in order, with images in their samples.
+        """The same pieces, in order, each received.
 
-        A piece at which DALI failed comes without images, with the error; those behind it are fed
-        again. The images of a piece live until the next one is asked for.
+        A piece at which DALI failed comes as it is, with the error; those behind it are fed again.
         """
         while self._take(pieces):
             if self._pipeline is None:
                 self._pipeline = self._build()
             try:
                 self._pipeline.schedule_run()  # calls `_feed`; the first time for all that wait
-                outputs = self._pipeline.share_outputs()
+                # On a GPU `stream` waits for DALI, and this thread does not.
+                outputs = self._pipeline.share_outputs(cuda_stream=self._receiver.stream)
             except Exception as error:  # of DALI's C++, which raises several types
                 self._under_way.extend(self._waiting)
                 self._waiting, self._under_way = self._under_way, deque()
@@ -110,10 +98,8 @@ class DaliPipeline:
                 yield piece
                 continue
             piece = self._under_way.popleft()
-            _hand_over(outputs, piece)
+            self._receiver.receive(outputs, piece)
             yield piece
-            for sample in piece.encoded:
-                sample.images = None
             self._pipeline.release_outputs()
 
     def close(self) -> None:
@@ -137,27 +123,21 @@ class DaliPipeline:
             raise StopIteration
         piece = self._waiting.popleft()
         self._under_way.append(piece)
+        # Crops stay in their rows: whatever DALI is not to decode, it is given a placeholder for.
+        fed = piece.samples if self._is_cropping else piece.encoded
         encoded = [
-            np.frombuffer(sample.plain.data, np.uint8)
-            for sample in piece.encoded
-            if sample.plain is not None
+            np.frombuffer(sample.plain.data, np.uint8) if sample.plain else PLACEHOLDER
+            for sample in fed
         ]
-        if not piece.encoded:
-            return [_PLACEHOLDER], *([place] for place in _PLACEHOLDER_PLACES * self._num_crops)
-        rows = [sample.row for sample in piece.encoded]
-        places = [
-            list(place)
-            for view in range(self._num_crops)
-            for place in _find_places(piece.rows.params[view, rows], self._options.specs[view].size)
-        ]
-        return encoded, *places
+        places = find_places_of_piece(piece, self._sizes) if self._is_cropping else ()
+        return encoded or [PLACEHOLDER], *places
 
     def _build(self) -> Any:
         device = self._options.device
         pipeline = Pipeline(
             batch_size=self._max_samples,
             num_threads=self._num_threads,
-            device_id=(device.index or 0) if self._decodes_on_gpu else None,
+            device_id=device.index if self._decodes_on_gpu else None,
             prefetch_queue_depth=_DEPTH,
         )
         place_types = [
@@ -166,7 +146,9 @@ class DaliPipeline:
             types.DALIDataType.FLOAT,
             types.DALIDataType.FLOAT,
         ]
-        dtypes = [types.DALIDataType.UINT8, *(place_types * self._num_crops)]
+        dtypes = [types.DALIDataType.UINT8]
+        if self._is_cropping:
+            dtypes += place_types * len(self._sizes)
         with pipeline:
             encoded, *places = fn.external_source(
                 source=self._feed, num_outputs=len(dtypes), batch=True, dtype=dtypes, ndim=1
@@ -177,7 +159,7 @@ class DaliPipeline:
 
     @property
     def _decodes_on_gpu(self) -> bool:
-        return self._num_crops > 0 and self._options.device.type == "cuda"
+        return self._is_cropping and self._options.device.type == "cuda"
 
     def _outputs(self, encoded: Any, places: list[Any]) -> list[Any]:
         """The graph behind the inputs: the picture, or a crop for each view."""
@@ -185,6 +167,7 @@ class DaliPipeline:
             "hw_decoder_load": _HW_DECODER_LOAD,
             "preallocate_width_hint": _SIDE_HINT,
             "preallocate_height_hint": _SIDE_HINT,
+            "affine": False,  # or its threads leave the cores that this process may use
         }
         picture = fn.decoders.image(
             encoded,
@@ -195,11 +178,11 @@ class DaliPipeline:
             jpeg_fancy_upsampling=True,
             **(mixed if self._decodes_on_gpu else {}),
         )
-        if not self._num_crops:
+        if not self._is_cropping:
             return [picture]
         return [
-            self._crop(picture, spec.size, *places[_NUM_PLACES * view :][:_NUM_PLACES])
-            for view, spec in enumerate(self._options.specs)
+            self._crop(picture, size, *places[NUM_PLACES * view :][:NUM_PLACES])
+            for view, size in enumerate(self._sizes)
         ]
 
     @staticmethod
@@ -215,11 +198,3 @@ class DaliPipeline:
             interp_type=types.DALIInterpType.INTERP_TRIANGULAR,
             antialias=True,
         )
-
-
-def _hand_over(outputs: tuple[Any, ...], piece: Piece) -> None:
-    """Point the samples at DALI's memory, or at a copy of it where that is on a GPU."""
-    lists = [output.as_cpu() for output in outputs]
-    piece.owners = lists
-    for number, sample in enumerate(piece.encoded):
-        sample.images = [np.asarray(each[number]) for each in lists]

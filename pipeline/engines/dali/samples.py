@@ -23,27 +23,37 @@ class Sample:
     """The file; empty where it could not be read."""
     plain: Plain | None = None
     """What DALI decodes; None where `decode_rgb` has to."""
-    images: list[np.ndarray] | None = None
-    """What DALI made: one picture (H, W, 3), or one crop (size, size, 3) for each view; uint8."""
+    image: np.ndarray | None = None
+    """The picture that DALI made, (H, W, 3) uint8, where the kernel makes the views of it."""
 
 
 @dataclass
 class Piece:
-    """Some rows of a batch: what DALI decodes at a time."""
+    """Neighbouring rows of a batch: what DALI decodes at a time."""
 
     rows: Rows
     samples: list[Sample]
     is_last: bool
     """Whether the batch ends with it."""
     encoded: list[Sample] = field(init=False)
-    """The samples for DALI, in the order in which it is given them."""
+    """The samples for DALI, in the order of the rows."""
     error: Exception | None = None
     """DALI's."""
-    owners: list[Any] = field(default_factory=list)
+    owner: Any = None
     """Of the images' memory."""
 
     def __post_init__(self) -> None:
         self.encoded = [sample for sample in self.samples if sample.plain is not None]
+
+    @property
+    def start(self) -> int:
+        """Its first row."""
+        return self.samples[0].row
+
+    @property
+    def stop(self) -> int:
+        """Behind its last row."""
+        return self.samples[-1].row + 1
 
 
 def read_sample(source: Source, row: int, index: int, *, suspects: set[int]) -> Sample:

@@ -1,47 +1,54 @@
-"""From what DALI made to rows of the batch; what it did not make is decoded here."""
+"""DALI decodes on the CPU, and the kernel makes the views of its pictures in all threads."""
 
-from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
+from typing import Any
 
 import numpy as np
+import torch
 
-from ...contract import EngineOptions
-from ..rows import RowMaker, Rows
-from .samples import Sample
+from ...contract import EngineOptions, Request, Result
+from ..rows import RowMaker, Rows, allocate
+from .samples import Piece, Sample
 
 
 class ViewWriter:
-    """Writes samples into their rows. Used by many threads at a time."""
+    """Fills batches with views; see `engine.Writer`."""
 
-    def __init__(self, options: EngineOptions, *, is_cropping: bool) -> None:
-        """
-        Args:
-            options: of the engine.
-            is_cropping: DALI's images are crops, one for each view, rather than pictures.
-        """
-        self._is_cropping = is_cropping
+    stream: torch.cuda.Stream | None = None
+
+    def __init__(self, options: EngineOptions) -> None:
+        self._options = options
+        self._allocate = partial(allocate, is_pinned=options.device.type == "cuda")
         self._maker = RowMaker(options)
 
-    def draw(self, rows: Rows, sample: Sample) -> None:
-        """Draw the parameters of a sample that DALI is to crop."""
-        assert sample.plain is not None
-        self._maker.draw(rows, sample.row, height=sample.plain.height, width=sample.plain.width)
+    def open(self, request: Request) -> Rows:
+        return Rows(request, self._options, allocate=self._allocate)
 
-    def write(self, rows: Rows, samples: Iterable[Sample]) -> None:
-        """Make the views of these samples, and note which of them could not be used."""
+    def prepare(self, piece: Piece) -> None:
+        return None
+
+    def receive(self, outputs: tuple[Any, ...], piece: Piece) -> None:
+        piece.owner = outputs[0]
+        for number, sample in enumerate(piece.encoded):
+            sample.image = np.asarray(piece.owner[number])
+
+    def finish(self, piece: Piece, workers: ThreadPoolExecutor, *, num_shares: int) -> None:
+        shares = [piece.samples[first::num_shares] for first in range(num_shares)]
+        writes = [workers.submit(self._write, piece.rows, share) for share in shares]
+        wait(writes)  # for all of them, even if one fails: they read DALI's memory
+        for write in writes:
+            write.result()
+        for sample in piece.encoded:
+            sample.image = None
+        piece.owner = None
+
+    def result(self, rows: Rows) -> Result:
+        return rows.result()
+
+    def _write(self, rows: Rows, samples: list[Sample]) -> None:
         for sample in samples:
-            if sample.images is None:
+            if sample.image is None:
                 self._maker.decode_and_make(rows, sample.row, data=sample.data)
-            elif self._is_cropping:  # drawn before, and applied in part
-                for params, crop in zip(rows.params[:, sample.row], sample.images, strict=True):
-                    _take_whole(params, len(crop))
-                self._maker.write(rows, sample.row, sample.images)
             else:
-                self._maker.make(rows, sample.row, *sample.images)
-
-
-def _take_whole(params: np.void, size: int) -> None:
-    """Let the window be the whole of a crop; colours, blur and flip stay."""
-    for field in ("top", "left", "offset_top", "offset_left"):
-        params[field] = 0
-    for field in ("height", "width", "resized_height", "resized_width"):
-        params[field] = size
+                self._maker.make(rows, sample.row, sample.image)

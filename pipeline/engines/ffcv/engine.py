@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from ...augment.cpu import check_spec
 from ...contract import EngineOptions, Request, Result
+from ...devices import enter_device
 from ...turbojpeg import load_library
 from .feeds import build_feed
 from .makers import KernelMaker, LoopRows, OracleMaker
@@ -51,18 +52,22 @@ class FfcvEngine:
         ahead = _AHEAD + -(-num_threads * chunk // options.batch_size) if num_threads else 1
         # What is under way, the trainer's batch, and the one that it is about to let go of.
         self._memory = memory = BatchMemory(
-            num_kept=(ahead + 2) * len(options.specs), is_pinned=options.device.type == "cuda"
+            num_kept=(ahead + 2) * len(options.blocks), is_pinned=options.device.type == "cuda"
         )
         maker = OracleMaker if options.ops == "oracle" else KernelMaker
         feed = self._feed
+
+        def build_maker() -> KernelMaker | OracleMaker:
+            enter_device(options.device)  # a thread takes pinned memory for the batches it opens
+            return maker(options, feed)
+
         self._crew = Crew(
             requests,
             open_batch=lambda request: LoopRows(request, options, allocate=memory.empty),
-            build_maker=lambda: maker(options, feed),
+            build_maker=build_maker,
             num_threads=num_threads,
             chunk=chunk,
             ahead=ahead,
-            gives_way=options.device.type == "cpu",
         )
         weakref.finalize(self, self._crew.stop)
         return map(LoopRows.result, self._crew.results())

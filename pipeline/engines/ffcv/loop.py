@@ -167,6 +167,8 @@ def _make_row(row, number, seed, epoch, specs, params, constants, augment, views
             image, params[view], number, work.scratches[view], constants[view], views[view]
         ):
             return NO_ROOM
+        if views[view].itemsize == 1:  # of crops, nothing is left of the flip
+            params[view, number].flip = 0
     return DONE
 
 

@@ -38,8 +38,8 @@ class KernelMaker:
         self._workspace = Workspace(tuple(spec.size for spec in options.specs))
         self._specs = np.concatenate([pack_spec(spec) for spec in options.specs])
         self._constants = tuple(make_constants(spec.normalize) for spec in options.specs)
-        dtype = as_pixels(torch.empty((1, 8, 8, 3), dtype=options.dtype).permute(0, 3, 1, 2)).dtype
-        self._augment = compiled_augment(dtype, self._workspace.work.scratches[0])
+        memory = torch.empty((1, 8, 8, 3), dtype=options.pixel_dtype).permute(0, 3, 1, 2)
+        self._augment = compiled_augment(as_pixels(memory).dtype, self._workspace.work.scratches[0])
 
     def __call__(self, rows: LoopRows, start: int, stop: int) -> None:
         """Make rows `start` to `stop`."""

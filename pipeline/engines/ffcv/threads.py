@@ -53,24 +53,21 @@ class Crew(Generic[BatchT]):
         num_threads: int,
         chunk: int,
         ahead: int,
-        gives_way: bool,
     ) -> None:
         """
         Args:
             requests: drawn by the threads, one at a time.
             open_batch: makes the empty batch of a request.
-            build_maker: called once in each thread; what it returns fills rows.
+            build_maker: called once in each thread, first of all; what it returns fills rows.
             num_threads: 0: none.
             chunk: rows that a thread makes at a time.
             ahead: batches under way or waiting to be fetched, at most.
-            gives_way: the threads run at a lower priority than the caller's.
         """
         self._requests = requests
         self._open_batch = open_batch
         self._build_maker = build_maker
         self._chunk = chunk
         self._ahead = ahead
-        self._gives_way = gives_way
         self._changed = threading.Condition()
         self._tasks: deque[_Task[BatchT]] = deque()
         self._drawing = False
@@ -121,8 +118,7 @@ class Crew(Generic[BatchT]):
 
     def _work(self) -> None:
         try:
-            if self._gives_way:
-                _lower_priority()
+            _lower_priority()
             make = self._build_maker()
             while self._make_next(make):
                 pass
@@ -188,7 +184,9 @@ class Crew(Generic[BatchT]):
 
 
 def _lower_priority() -> None:
-    """Of this thread alone: the training step's threads go first, which wait when there is need."""
+    """Of this thread alone. The trainer's go first: they wait for batches only when none is ready,
+    and one that launches a GPU's work must never wait for a core.
+    """
     thread = threading.get_native_id()
     priority = min(os.getpriority(os.PRIO_PROCESS, thread) + 10, 19)
     os.setpriority(os.PRIO_PROCESS, thread, priority)

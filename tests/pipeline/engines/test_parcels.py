@@ -11,12 +11,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from swiftsiam.pipeline.augment.sampler import PARAMS
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.contract import BadSample, EngineOptions, Result
 from swiftsiam.pipeline.engines import parcels
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source
+from torch.utils.data._utils.pin_memory import pin_memory
 
 pytestmark = pytest.mark.slow
 
@@ -49,7 +51,7 @@ def test_what_goes_in_comes_out(dtype: torch.dtype, is_shared: bool) -> None:
     result = Result(
         tuple(view.permute(0, 3, 1, 2) for view in pixels), np.arange(3), [BadSample(1, "k", "why")]
     )
-    opened = parcels.unpack(parcels.pack(result, is_shared=is_shared))
+    opened = parcels.pack(result, is_shared=is_shared).open()
     assert opened.bad == result.bad
     assert opened.index.tolist() == [0, 1, 2]
     for view, expected in zip(opened.views, result.views, strict=True):
@@ -57,6 +59,40 @@ def test_what_goes_in_comes_out(dtype: torch.dtype, is_shared: bool) -> None:
         assert view.stride() == expected.stride()
         assert view.is_shared() == is_shared
         view += 1  # the caller's own
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_crops_and_their_parameters_come_out(is_shared: bool) -> None:
+    crops = torch.randint(0, 256, (6, 8, 8, 3), dtype=torch.uint8)
+    params = np.zeros((2, 3), PARAMS)
+    params["blur_sigma"] = 0.7
+    result = Result((crops,), np.arange(3), [], params)
+    opened = parcels.pack(result, is_shared=is_shared).open()
+    assert opened.params is not None
+    assert (opened.params == params).all()
+    assert torch.equal(opened.pixels[0], crops)
+    assert opened.pixels[0].is_contiguous()
+
+
+@pytest.mark.parametrize("is_shared", [True, False])
+def test_dataloader_pins_what_comes_in_parcels(
+    monkeypatch: pytest.MonkeyPatch, is_shared: bool
+) -> None:
+    """Its function leaves alone what has no method of that name, without a word."""
+    pinned: list[torch.Tensor] = []
+
+    def pin(tensor: torch.Tensor, device: object = None) -> torch.Tensor:
+        pinned.append(tensor.clone())
+        return pinned[-1]
+
+    monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
+    crops = torch.randint(0, 256, (6, 8, 8, 3), dtype=torch.uint8)
+    result = Result((crops,), np.arange(3), [], np.zeros((2, 3), PARAMS))
+    for item in (result, parcels.pack(result, is_shared=is_shared)):
+        opened = pin_memory(item)
+        assert isinstance(opened, Result)
+        assert opened.pixels[0] is pinned[-1]
+        assert torch.equal(opened.pixels[0], crops)
 
 
 def test_a_full_shared_memory_is_gone_around(
@@ -68,7 +104,7 @@ def test_a_full_shared_memory_is_gone_around(
     monkeypatch.setattr(parcels.ForkingPickler, "dumps", full)
     result = Result((torch.randn(2, 8, 8, 3).permute(0, 3, 1, 2),), np.arange(2), [])
     for _ in range(2):
-        opened = parcels.unpack(parcels.pack(result, is_shared=True))
+        opened = parcels.pack(result, is_shared=True).open()
         assert torch.equal(opened.views[0], result.views[0])
     assert capsys.readouterr().err.count("warning: no shared memory") == 1
 
@@ -112,6 +148,7 @@ def test_a_long_temporary_folder(class_folder: Path, tmp_path: Path) -> None:
 
 _MOUNTED = """
 import os, sys
+from swiftsiam.pipeline.augment.sampler import PARAMS
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.engines import parcels
 from swiftsiam.pipeline.building import build_loader

@@ -1,0 +1,194 @@
+"""The way to the device: results in, batches out.
+
+On a GPU everything here lies on a stream of its own, one batch ahead of the trainer: while a step
+runs, the next batch is copied, and its crops are made into views. Nothing waits for the device but
+the host that has come more than a step ahead of it. The same code runs on a CPU, where there is
+nothing to order.
+"""
+
+import contextlib
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+
+from .augment.gpu import make_views, pack_params
+from .contract import BadSample, Batch, EngineOptions, Result
+
+
+@dataclass(frozen=True)
+class Delivered:
+    """A batch, and what its engine told of it."""
+
+    batch: Batch
+    index: np.ndarray
+    """(B,) int64: of the result."""
+    bad: list[BadSample]
+
+
+class Lane(Protocol):
+    """Where the delivery's work is ordered."""
+
+    ahead: int
+    """Batches made before they are asked for."""
+
+    def working(self) -> contextlib.AbstractContextManager[object]:
+        """What is launched within goes on this lane."""
+        ...
+
+    def adopt(self, blocks: Sequence[torch.Tensor], ready: Any) -> None:
+        """Wait, on the device, for what an engine has left there; `ready`: see `Result`."""
+        ...
+
+    def mark(self) -> Any:
+        """Something that is reached when all that was launched is done."""
+        ...
+
+    def keep_in_reach(self) -> None:
+        """Called when the trainer asks: wait until the step before its last one is done."""
+        ...
+
+    def hand_over(self, tensors: Sequence[torch.Tensor], ready: Any) -> None:
+        """Let the trainer's stream wait for `ready`, and keep the tensors' memory as long as it
+        uses them.
+        """
+        ...
+
+
+class HostLane:
+    """A CPU's: everything is done when it returns."""
+
+    ahead = 0
+
+    def working(self) -> contextlib.AbstractContextManager[object]:
+        return contextlib.nullcontext()
+
+    def adopt(self, blocks: Sequence[torch.Tensor], ready: Any) -> None:
+        assert ready is None
+
+    def mark(self) -> Any:
+        return None
+
+    def keep_in_reach(self) -> None:
+        return None
+
+    def hand_over(self, tensors: Sequence[torch.Tensor], ready: Any) -> None:
+        return None
+
+
+class CudaLane:
+    """A stream beside the trainer's."""
+
+    ahead = 1
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._stream = torch.cuda.Stream(device)
+        self._steps: deque[torch.cuda.Event] = deque()
+
+    def working(self) -> contextlib.AbstractContextManager[object]:
+        return torch.cuda.stream(self._stream)
+
+    def adopt(self, blocks: Sequence[torch.Tensor], ready: Any) -> None:
+        if ready is None:
+            return
+        self._stream.wait_event(ready)
+        for block in blocks:
+            block.record_stream(self._stream)
+
+    def mark(self) -> Any:
+        event = torch.cuda.Event()
+        event.record(self._stream)
+        return event
+
+    def keep_in_reach(self) -> None:
+        # A fast host would otherwise fill the memory with views. The thread sleeps meanwhile.
+        step = torch.cuda.Event(blocking=True)
+        step.record(torch.cuda.current_stream(self._device))
+        self._steps.append(step)
+        if len(self._steps) > 1:
+            self._steps.popleft().synchronize()
+
+    def hand_over(self, tensors: Sequence[torch.Tensor], ready: Any) -> None:
+        stream = torch.cuda.current_stream(self._device)
+        stream.wait_event(ready)
+        for tensor in tensors:
+            tensor.record_stream(stream)
+
+
+def open_lane(device: torch.device) -> Lane:
+    """The lane of a device."""
+    return CudaLane(device) if device.type == "cuda" else HostLane()
+
+
+class Delivery:
+    """Makes batches on the device of results from an engine."""
+
+    def __init__(
+        self, options: EngineOptions, *, labels: torch.Tensor, lane: Lane | None = None
+    ) -> None:
+        """
+        Args:
+            options: of the engine.
+            labels: (N + 1,) int64: of each sample; the last one is that of an empty row.
+            lane: the device's, unless told otherwise.
+        """
+        self._options = options
+        self._labels = labels
+        self._lane = lane or open_lane(options.device)
+
+    def deliver(self, results: Iterator[Result]) -> Iterator[Delivered]:
+        """The batches, in order. What `results` raises comes behind those that were made before."""
+        made: deque[tuple[Delivered, Any]] = deque()
+        error: Exception | None = None
+        while True:
+            while error is None and len(made) <= self._lane.ahead:
+                try:
+                    made.append(self._make_next(results))
+                except Exception as raised:  # the end of the results among them
+                    error = raised
+            if not made:
+                if isinstance(error, StopIteration):
+                    return
+                assert error is not None
+                raise error
+            yield self._hand_over(*made.popleft())  # and keep nothing: it is the trainer's own
+            self._lane.keep_in_reach()
+
+    def _hand_over(self, delivered: Delivered, ready: Any) -> Delivered:
+        batch = delivered.batch
+        self._lane.hand_over((*batch.views, batch.label, batch.index), ready)
+        return delivered
+
+    def _make_next(self, results: Iterator[Result]) -> tuple[Delivered, Any]:
+        with self._lane.working():  # for an engine that works on the device as well
+            result = next(results)
+            return self._make(result), self._lane.mark()
+
+    def _make(self, result: Result) -> Delivered:
+        device = self._options.device
+        self._lane.adopt(result.pixels, result.ready)
+        blocks = tuple(block.to(device, non_blocking=True) for block in result.pixels)
+        views = blocks if result.params is None else self._finish(blocks, result.params)
+        index = torch.from_numpy(result.index)
+        batch = Batch(
+            views=views,
+            label=self._labels[index].to(device, non_blocking=True),
+            index=index.to(device, non_blocking=True),
+        )
+        return Delivered(batch, result.index, result.bad)
+
+    def _finish(
+        self, blocks: Sequence[torch.Tensor], params: np.ndarray
+    ) -> tuple[torch.Tensor, ...]:
+        """Views of crops: a call of the kernel for each block."""
+        options = self._options
+        parts: dict[int, torch.Tensor] = {}
+        for crops, views in zip(blocks, options.blocks, strict=True):
+            packed = pack_params(params[list(views)].reshape(-1))
+            made = make_views(crops, packed, spec=options.specs[views[0]], dtype=options.dtype)
+            parts.update(zip(views, made.chunk(len(views)), strict=True))
+        return tuple(parts[view] for view in range(len(parts)))
