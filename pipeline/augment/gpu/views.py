@@ -1,11 +1,9 @@
 """The one function that callers use: the Triton kernel where it runs, plain torch elsewhere."""
 
-import importlib.util
-from functools import cache
-
 import torch
 
 from ..spec import AugmentSpec
+from .devices import runs_triton as _runs_triton
 from .packing import WIDTH, blur_reach
 from .torch_views import torch_views
 
@@ -41,14 +39,3 @@ def make_views(
 
         return triton_views(crops, packed, spec=spec, dtype=dtype)
     return torch_views(crops, packed, spec=spec, dtype=dtype)
-
-
-@cache
-def _runs_triton(device: torch.device) -> bool:
-    """Whether Triton is installed and serves this device: NVIDIA, from Ampere on."""
-    return (
-        device.type == "cuda"
-        and torch.version.cuda is not None
-        and torch.cuda.get_device_capability(device) >= (8, 0)
-        and importlib.util.find_spec("triton") is not None
-    )

@@ -11,7 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from swiftsiam.pipeline.augment.gpu import make_views, pack_params, torch_views
+from swiftsiam.pipeline.augment.gpu import (
+    make_crops,
+    make_views,
+    pack_params,
+    pack_windows,
+    torch_crops,
+    torch_views,
+)
 from swiftsiam.pipeline.augment.gpu.packing import blur_reach
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 
@@ -53,11 +60,41 @@ INTERPRETED = """
         print(255 * float((views - exact).abs().max()))
 """
 
+INTERPRETED_CROPS = """
+    import numpy as np, torch
+    from swiftsiam.pipeline.augment.gpu import pack_windows, torch_crops
+    from swiftsiam.pipeline.augment.gpu.triton_crops import triton_crops
+    from swiftsiam.pipeline.augment.sampler import PARAMS
 
-def test_triton_interpreted() -> None:
+    # Pictures of 40 × 50 px beyond 2^31 bytes, in memory that is never touched but there; windows
+    # of 1 px, upscaled, cut out of the middle, as large as the crop, and the whole picture.
+    start, count = 2**31 + 12_345, 5
+    pixels = torch.empty(start + count * 6000, dtype=torch.uint8)
+    pixels[start:] = torch.randint(0, 256, (count * 6000,), dtype=torch.uint8)
+    for size in (20, 5):
+        params = np.zeros(count, PARAMS)
+        params["top"], params["left"] = (39, 3, 4, 7, 0), (49, 1, 2, 5, 0)
+        params["height"], params["width"] = (1, 9, 30, size, 40), (1, 30, 7, size, 50)
+        params["resized_height"] = params["resized_width"] = size
+        params["resized_height"][2], params["offset_top"][2] = size + 9, 6
+        params["resized_width"][4], params["offset_left"][4] = 2 * size, size // 2
+        starts, widths = start + 6000 * np.arange(count), np.full(count, 50)
+        table, max_taps, _ = pack_windows(params, starts=starts, widths=widths)
+        exact = torch_crops(pixels, table, size=size, max_taps=max_taps)
+        crops = triton_crops(pixels, table, size=size)
+        differences = (crops.int() - exact.int()).abs()
+        assert differences.max() <= 1, differences.amax((1, 2, 3))  # halves may go either way
+        assert differences.float().mean() < 0.001
+        print(int(differences.sum()))
+    assert triton_crops(pixels, table[:0], size=8).shape == (0, 8, 8, 3)
+"""
+
+
+@pytest.mark.parametrize("code", [INTERPRETED, INTERPRETED_CROPS], ids=["views", "crops"])
+def test_triton_interpreted(code: str) -> None:
     pytest.importorskip("triton")
     done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(INTERPRETED)],
+        [sys.executable, "-c", textwrap.dedent(code)],
         env=os.environ | {"TRITON_INTERPRET": "1"},
         capture_output=True,
         text=True,
@@ -67,7 +104,14 @@ def test_triton_interpreted() -> None:
     print(done.stdout)
 
 
-POINTERS = {"crops": "*u8", "packed": "*fp32", "means": "*fp32", "views": "*bf16"}
+POINTERS = {
+    "pixels": "*u8",
+    "table": "*i64",
+    "crops": "*u8",
+    "packed": "*fp32",
+    "means": "*fp32",
+    "views": "*bf16",
+}
 CAPABILITIES = [(8, 0), (8, 9), (9, 0), (10, 0), (12, 0)]
 
 
@@ -129,6 +173,18 @@ def test_mean_kernel_compiled(tmp_path: Path, capability: tuple[int, int]) -> No
     assert registers <= 64  # four programs of 256 threads
 
 
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_crop_kernel_compiled(tmp_path: Path, capability: tuple[int, int]) -> None:
+    pytest.importorskip("triton")
+    from swiftsiam.pipeline.augment.gpu import triton_crops
+
+    _, registers, stack = compile_for(
+        capability, triton_crops.crop_kernel, triton_crops.OPTIONS, tmp_path
+    )
+    assert stack == 0
+    assert registers <= 64  # eight programs of 128 threads
+
+
 @pytest.fixture
 def batch(draw: Callable[..., np.ndarray]) -> tuple[torch.Tensor, torch.Tensor]:
     """64 crops of 224 px on the GPU and their packed parameters on the host."""
@@ -150,11 +206,37 @@ def test_triton_is_what_runs_on_a_gpu(batch: tuple[torch.Tensor, torch.Tensor]) 
 
 
 @pytest.mark.gpu
+def test_triton_crops_are_what_runs_on_a_gpu(draw: Callable[..., np.ndarray]) -> None:
+    from swiftsiam.pipeline.augment.gpu.triton_crops import triton_crops
+
+    pixels = torch.randint(0, 256, (64 * 300 * 400 * 3,), dtype=torch.uint8, device="cuda")
+    starts, widths = np.arange(64) * 300 * 400 * 3, np.full(64, 400)
+    windows = pack_windows(draw(64, (300, 400)), starts=starts, widths=widths)
+    crops, table = make_crops(pixels, windows, size=224), windows.table.cuda()
+    assert torch.equal(crops, triton_crops(pixels, table, size=224))
+    exact = torch_crops(pixels, table, size=224, max_taps=windows.max_taps)
+    differences = (crops.int() - exact.int()).abs()
+    assert differences.max() <= 1
+    assert differences.float().mean() < 0.001
+
+
+@pytest.mark.gpu
 @pytest.mark.filterwarnings("ignore:Synchronization debug mode is a prototype:UserWarning")
-def test_no_synchronisation(batch: tuple[torch.Tensor, torch.Tensor]) -> None:
-    make_views(*batch, spec=SPEC, dtype=torch.bfloat16)  # compiled and loaded
+def test_no_synchronisation(
+    batch: tuple[torch.Tensor, torch.Tensor], draw: Callable[..., np.ndarray]
+) -> None:
+    crops, packed = batch
+    params, place = draw(64, (224, 224)), np.arange(64)
+    windows = pack_windows(params, starts=place * 224 * 224 * 3, widths=place * 0 + 224)
+    assert windows.table.is_pinned()
+
+    def make() -> None:
+        made = make_crops(crops.view(-1), windows, size=224)
+        make_views(made, packed, spec=SPEC, dtype=torch.bfloat16)
+
+    make()  # compiled and loaded
     torch.cuda.set_sync_debug_mode("error")
     try:
-        make_views(*batch, spec=SPEC, dtype=torch.bfloat16)
+        make()
     finally:
         torch.cuda.set_sync_debug_mode("default")
