@@ -7,6 +7,7 @@ import torch
 
 from .augment.spec import AugmentSpec
 from .contract import EngineOptions
+from .decoder_options import DecoderOptions
 from .devices import as_one_device
 from .engines import choose
 from .errors import UserError
@@ -33,6 +34,7 @@ def build_loader(
     world_size: int = 1,
     ops: Literal["kernel", "oracle"] = "kernel",
     delivers: Literal["views", "crops"] = "views",
+    decoder: DecoderOptions | None = None,
 ) -> Loader:
     """A loader over `source`, or over the samples `indices` of it.
 
@@ -53,6 +55,7 @@ def build_loader(
         rank, world_size: this process among those that share the batches.
         ops: `oracle`: the float64 reference instead of the kernel.
         delivers: what the engine makes; of crops the views are made on `device`.
+        decoder: the dali engine's; None: as it is.
 
     Raises:
         UserError: a batch that no rank could fill, or shares that do not come out even.
@@ -96,6 +99,7 @@ def build_loader(
         max_bad_samples=max_bad_samples if train else None,
         ops=ops,
         delivers=delivers,
+        decoder=decoder or DecoderOptions(),
     )
     return Loader(
         plan=plan,

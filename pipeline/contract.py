@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from .augment.spec import AugmentSpec, group_views
+from .decoder_options import DecoderOptions
 from .sources import Source
 
 
@@ -94,6 +95,7 @@ class EngineOptions:
     delivers: Literal["views", "crops"] = "views"
     """crops: colours, blur and normalisation are left to `delivery`, and so is the flip where the
     parameters still have one. Never with the oracle."""
+    decoder: DecoderOptions = field(default_factory=DecoderOptions)
 
     @property
     def pixel_dtype(self) -> torch.dtype:

@@ -4,12 +4,14 @@ import json
 import platform
 import shutil
 from collections.abc import Callable, Iterator
+from ctypes.util import find_library
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module, metadata
 
 from .arguments import Parser
 from .engines import ENGINES, Need
+from .gpu_decoding import library_versions, try_decoding
 from .machine import num_cores
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -75,6 +77,21 @@ def _gpu() -> Finding:
     return Finding("gpu", OK, f"{count} x {torch.cuda.get_device_name()}, {memory:.0f} GB")
 
 
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _gpu_decoding() -> Finding:
+    """One picture, decoded there."""
+    trial = try_decoding("cuda:0")
+    hardware = "" if find_library("nvcuvid") else "; no libnvcuvid: no hardware decoder"
+    detail = f"{library_versions()}; {trial.detail}{hardware}"
+    remedy = "" if trial.works else "loader.engine=ffcv, or loader.device=cpu"
+    return Finding("dali on the GPU", OK if trial.works else BROKEN, detail, remedy)
+
+
 def _numba() -> Finding:
     import numba
 
@@ -95,6 +112,8 @@ def _examine_engines() -> Iterator[Finding]:
             yield Finding(name, MISSING, detail, lacking[0].remedy)
             continue
         yield _checked(name, partial(_try_needs, name, info.work, info.needs))
+        if name.startswith("dali") and _has_gpu():
+            yield _checked("dali on the GPU", _gpu_decoding)
         for need in info.needs_for_beton:
             what = f"{need.name}, for betons"
             if need.is_met():
@@ -115,9 +134,11 @@ def _version(need: Need) -> str:
         need.check("")
         return need.name
     loaded = import_module(need.module)
+    if need.name == "DALI":
+        return library_versions()  # its packages have other names
     try:  # what FFCV says of itself is years old
         version = metadata.version(need.module)
-    except metadata.PackageNotFoundError:  # DALI's packages have other names
+    except metadata.PackageNotFoundError:
         version = getattr(loaded, "__version__", "")
     return f"{need.name} {version}".strip()
 

@@ -9,6 +9,7 @@ import torch
 from ..pipeline.config import choose_engine
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
+from ..pipeline.placement import Machine, choose_placement
 from ..pipeline.sources import recognise
 from .config import Config, replace
 
@@ -96,10 +97,12 @@ def try_compile(device: str) -> str | None:
 
 
 def choose_num_workers(config: Config, device: str) -> int:
-    """Loader processes: all cores feed a GPU; on a CPU the step needs the cores itself."""
+    """Loader processes or threads. All cores but one feed a GPU: the thread that launches its work
+    must not wait. On a CPU the step needs the cores itself.
+    """
     if config.data.num_workers is not None:
         return config.data.num_workers
-    return num_cores() if device == "cuda" else max(num_cores() // 2, 1)
+    return max(num_cores() - 1 if device == "cuda" else num_cores() // 2, 1)
 
 
 class Resolved(NamedTuple):
@@ -120,10 +123,19 @@ def resolve(config: Config) -> Resolved:
         if (path := getattr(config.data, name))
     }
     engine = Choice(*choose_engine(config.loader, formats=formats, device=device.name))
+    placement = Choice(
+        *choose_placement(
+            config.loader,
+            engine=engine.name,
+            ops=config.augment.ops,
+            size=config.augment.size,
+            machine=Machine.look(device.name),
+        )
+    )
     resolved = replace(
         config,
         data={"num_workers": choose_num_workers(config, device.name)},
-        loader={"engine": engine.name},
+        loader={"engine": engine.name, "device": placement.name},
         train={
             "device": device.name,
             "precision": precision.name,
@@ -136,6 +148,7 @@ def resolve(config: Config) -> Resolved:
         "precision": precision,
         "compile": compiled,
         "engine": engine,
+        "views": placement,
     }
     return Resolved(resolved, reasons)
 
@@ -146,6 +159,7 @@ def build_autocast(precision: str, device: str) -> torch.autocast:
     return torch.autocast(device, dtype=dtype, enabled=precision != "fp32")
 
 
-def view_dtype(precision: str) -> torch.dtype:
-    """Of the views that the loader makes: what the first convolution takes."""
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float32}[precision]
+def view_dtype(precision: str, *, loader_device: str) -> torch.dtype:
+    """Of the loader's views: what the first convolution takes; the CPU kernel makes no float16."""
+    half = torch.float16 if loader_device == "gpu" else torch.float32
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": half}[precision]

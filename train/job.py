@@ -97,13 +97,15 @@ def build_job(config: Config) -> Job:
         train=True,
         seed=train.seed,
         engine=config.loader.engine,
-        dtype=view_dtype(train.precision),
+        dtype=view_dtype(train.precision, loader_device=config.loader.device),
         device=train.device,
         num_workers=config.data.num_workers or 0,
         max_bad_samples=config.data.max_bad_samples,
         indices=chosen,
         num_epochs=train.epochs,
         ops=config.augment.ops,
+        delivers="crops" if config.loader.device == "gpu" else "views",
+        decoder=config.loader.decoder_options(),
     )
     if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
         open_val_data(config, source, max_queries=None).check()

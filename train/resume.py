@@ -23,7 +23,12 @@ _FREE = (
     "data.on_change",
     "data.num_workers",
     "data.max_bad_samples",
-    "loader",
+    "loader.engine",
+    "loader.hw_decoder_load",
+    "loader.decoder_threads",
+    "loader.decoder_batch",
+    "loader.decoder_queue",
+    "loader.decoder_side",
     "eval",
     "run",
     "train.log_every",
@@ -38,6 +43,7 @@ _TOLD = (
     "train.compile",
     "train.device",
     "train.num_threads",
+    "loader.device",
 )
 """The rest of a run depends on these: a change is told, and kept in metrics.jsonl."""
 

@@ -27,7 +27,7 @@ def test_a_killed_worker_ends_the_iteration(
     loader = make_loader(num_workers=2)
     list(loader)  # and the workers go on, into the next epoch
     if at == "with a batch under way":
-        wait([loader._results.gi_frame.f_locals["results"]._worker_result_queue._reader])
+        wait([loader._engine._iterator._worker_result_queue._reader])
     os.kill(workers()[0].pid, signal.SIGKILL)
     with pytest.raises(RuntimeError, match=r"worker .*exited unexpectedly"):
         list(itertools.chain.from_iterable([loader] * 10))  # what was made ahead may still come

@@ -6,6 +6,7 @@ import pytest
 import torch
 from swiftsiam.pipeline import engines
 from swiftsiam.pipeline.errors import UserError
+from swiftsiam.pipeline.placement import Machine
 from swiftsiam.train import device
 from swiftsiam.train.config import Config, parse_config
 
@@ -18,6 +19,8 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(device, "try_compile", lambda name: None)
     monkeypatch.setattr(device, "num_cores", lambda: 16)
+    machine = Machine("cuda", has_kernel=True, cores_per_gpu=16.0)
+    monkeypatch.setattr(Machine, "look", lambda name: machine)
 
 
 @pytest.fixture
@@ -34,7 +37,8 @@ def config(*overrides: str) -> Config:
 def test_with_a_gpu() -> None:
     resolved = device.resolve(config()).config
     assert (resolved.train.device, resolved.train.precision) == ("cuda", "bf16")
-    assert (resolved.train.compile, resolved.data.num_workers) == ("on", 16)
+    assert (resolved.train.compile, resolved.data.num_workers) == ("on", 15)
+    assert resolved.loader.device == "gpu"
 
 
 @pytest.mark.usefixtures("no_cuda")
@@ -60,6 +64,7 @@ def test_what_is_asked_for_is_taken_or_refused() -> None:
             "data.num_workers=3",
             "train.num_threads=2",
             "loader.engine=torchvision",
+            "loader.device=cpu",
         )
     )
     assert (asked.config.train.precision, asked.config.data.num_workers) == ("bf16", 3)
@@ -95,3 +100,18 @@ def test_the_engine_is_chosen_by_the_format_of_the_data(
 
     assert engine(class_folder, class_folder) == "ffcv"
     assert engine(beton, class_folder) == engine(class_folder, beton) == "torchvision"
+
+
+@pytest.mark.parametrize(
+    ("precision", "place", "dtype"),
+    [
+        ("fp32", "cpu", torch.float32),
+        ("fp32", "gpu", torch.float32),
+        ("bf16", "cpu", torch.bfloat16),
+        ("bf16", "gpu", torch.bfloat16),
+        ("fp16", "cpu", torch.float32),  # the CPU kernel makes no float16
+        ("fp16", "gpu", torch.float16),
+    ],
+)
+def test_views_are_of_the_steps_dtype(precision: str, place: str, dtype: torch.dtype) -> None:
+    assert device.view_dtype(precision, loader_device=place) == dtype

@@ -135,7 +135,7 @@ def _eval_loader(config: Config, source: Source, indices: np.ndarray) -> Loader:
         global_batch_size=config.eval.batch_size,
         train=False,
         engine=engine,
-        dtype=view_dtype(config.train.precision),
+        dtype=view_dtype(config.train.precision, loader_device="cpu"),
         device=config.train.device,
         num_workers=config.data.num_workers or 0,
         indices=indices,

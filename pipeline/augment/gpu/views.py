@@ -3,7 +3,7 @@
 import torch
 
 from ..spec import AugmentSpec
-from .devices import runs_triton as _runs_triton
+from .devices import runs_triton
 from .packing import WIDTH, blur_reach
 from .torch_views import torch_views
 
@@ -34,7 +34,7 @@ def make_views(
     assert crops.is_contiguous(), crops.stride()
     assert packed.shape == (count, WIDTH), packed.shape
     packed = packed.to(crops.device, non_blocking=True)
-    if blur_reach(spec) <= _MAX_REACH and _runs_triton(crops.device):
+    if blur_reach(spec) <= _MAX_REACH and runs_triton(crops.device):
         from .triton_views import triton_views
 
         return triton_views(crops, packed, spec=spec, dtype=dtype)

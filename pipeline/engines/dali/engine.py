@@ -107,10 +107,8 @@ class _Producer:
         self._options = options
         self._requests = requests
         self._num_threads = max(options.num_workers, 1)
-        self._piece_size = min(
-            options.batch_size,
-            max(_PIECE[options.delivers], _SAMPLES_PER_THREAD * self._num_threads),
-        )
+        at_a_time = max(_PIECE[options.delivers], _SAMPLES_PER_THREAD * self._num_threads)
+        self._piece_size = min(options.batch_size, options.decoder.batch_size or at_a_time)
         self._suspects: set[int] = set()
         self._num_unexplained = 0
         self._stopping = threading.Event()
@@ -157,12 +155,7 @@ class _Producer:
         enter_device(self._options.device)
         readers, workers = ThreadPoolExecutor(_NUM_READERS), ThreadPoolExecutor(self._num_threads)
         writer = _build_writer(self._options)
-        decoder = DaliPipeline(
-            self._options,
-            writer,
-            max_samples=self._piece_size,
-            num_threads=self._num_threads,
-        )
+        decoder = DaliPipeline(self._options, writer, max_samples=self._piece_size)
         try:
             for piece in decoder.decode(self._pieces(readers, writer)):
                 writer.finish(piece, workers, num_shares=self._num_threads)

@@ -28,13 +28,6 @@ from .samples import Piece
 if TYPE_CHECKING:
     import torch
 
-_DEPTH = 2  # pieces under way in DALI: one is decoded while the other's views are made
-
-# Not yet run on a GPU. The share of JPEGs for the hardware decoder: an A100's best; to be measured.
-_HW_DECODER_LOAD = 0.75
-# Buffers on a GPU never shrink, and grow at a cost; most pictures fit into these, px.
-_SIDE_HINT = 1024
-
 
 class Receiver(Protocol):
     """Takes over DALI's outputs; see `engine.Writer`."""
@@ -57,7 +50,6 @@ class DaliPipeline:
         receiver: Receiver,
         *,
         max_samples: int,
-        num_threads: int,
     ) -> None:
         """
         Args:
@@ -65,12 +57,11 @@ class DaliPipeline:
             receiver: of DALI's outputs: the pictures of a piece's encoded samples, or crops of all
                 of its samples.
             max_samples: most samples of a piece.
-            num_threads: DALI's own.
         """
         self._options = options
         self._receiver = receiver
         self._max_samples = max_samples
-        self._num_threads = num_threads
+        self._num_threads = options.decoder.num_threads or max(options.num_workers, 1)
         self._sizes = tuple(spec.size for spec in options.specs)
         self._is_cropping = options.delivers == "crops"
         self._waiting: deque[Piece] = deque()
@@ -110,7 +101,7 @@ class DaliPipeline:
 
     def _take(self, pieces: Iterator[Piece]) -> bool:
         """Have as many pieces at hand as DALI may be given; False at the end of all."""
-        while len(self._waiting) + len(self._under_way) < _DEPTH:
+        while len(self._waiting) + len(self._under_way) < self._options.decoder.queue:
             piece = next(pieces, None)
             if piece is None:
                 break
@@ -138,7 +129,7 @@ class DaliPipeline:
             batch_size=self._max_samples,
             num_threads=self._num_threads,
             device_id=device.index if self._decodes_on_gpu else None,
-            prefetch_queue_depth=_DEPTH,
+            prefetch_queue_depth=self._options.decoder.queue,
         )
         place_types = [
             types.DALIDataType.INT32,
@@ -164,9 +155,9 @@ class DaliPipeline:
     def _outputs(self, encoded: Any, places: list[Any]) -> list[Any]:
         """The graph behind the inputs: the picture, or a crop for each view."""
         mixed = {
-            "hw_decoder_load": _HW_DECODER_LOAD,
-            "preallocate_width_hint": _SIDE_HINT,
-            "preallocate_height_hint": _SIDE_HINT,
+            "hw_decoder_load": self._options.decoder.hw_load,
+            "preallocate_width_hint": self._options.decoder.side,
+            "preallocate_height_hint": self._options.decoder.side,
             "affine": False,  # or its threads leave the cores that this process may use
         }
         picture = fn.decoders.image(
