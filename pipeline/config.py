@@ -60,6 +60,9 @@ class LoaderConfig:
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """Where colours, blur and flip are made; gpu: by a kernel beside the step, from crops of 8
     bits, and there the dali engine decodes as well. auto: by cores a GPU and engine; says why."""
+    resident: Literal["auto", "on", "off"] = "auto"
+    """Whether the pictures lie decoded on the GPU, and are cropped there: small sets then need no
+    CPU. auto: where they take a tenth of its memory at most; says why."""
     hw_decoder_load: Annotated[float, Ge(0), Le(1)] = 0.65
     """Share of the JPEGs that the dali engine leaves to a GPU's hardware decoder. 0.65 is DALI's
     own; known bests are 0.75 (A100) and 0.90 (H100: 2 % faster, with longer tails)."""

@@ -96,6 +96,8 @@ class EngineOptions:
     """crops: colours, blur and normalisation are left to `delivery`, and so is the flip where the
     parameters still have one. Never with the oracle."""
     decoder: DecoderOptions = field(default_factory=DecoderOptions)
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    """What an engine leaves for its successor of the same options."""
 
     @property
     def pixel_dtype(self) -> torch.dtype:

@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from importlib import import_module, metadata
 
+from . import engines
 from .arguments import Parser
-from .engines import ENGINES, Need
-from .gpu_decoding import library_versions, try_decoding
+from .engines import ENGINES, EngineInfo, Need
 from .machine import num_cores
 
 OK, MISSING, BROKEN = "ok", "missing", "broken"
@@ -83,13 +83,14 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def _gpu_decoding() -> Finding:
+def _try_on_gpu(name: str, info: EngineInfo) -> Finding:
     """One picture, decoded there."""
-    trial = try_decoding("cuda:0")
-    hardware = "" if find_library("nvcuvid") else "; no libnvcuvid: no hardware decoder"
-    detail = f"{library_versions()}; {trial.detail}{hardware}"
-    remedy = "" if trial.works else "loader.engine=ffcv, or loader.device=cpu"
-    return Finding("dali on the GPU", OK if trial.works else BROKEN, detail, remedy)
+    assert info.gpu_trial is not None
+    works, detail = import_module(info.gpu_trial, engines.__name__).try_decoding("cuda:0")
+    if not find_library("nvcuvid"):
+        detail += "; no libnvcuvid (the driver's video part): no hardware decoder"
+    remedy = "" if works else "loader.device=cpu, or another loader.engine"
+    return Finding(name, OK if works else BROKEN, detail, remedy)
 
 
 def _numba() -> Finding:
@@ -112,8 +113,8 @@ def _examine_engines() -> Iterator[Finding]:
             yield Finding(name, MISSING, detail, lacking[0].remedy)
             continue
         yield _checked(name, partial(_try_needs, name, info.work, info.needs))
-        if name.startswith("dali") and _has_gpu():
-            yield _checked("dali on the GPU", _gpu_decoding)
+        if info.gpu_trial and _has_gpu():
+            yield _checked(f"{name}, GPU", partial(_try_on_gpu, f"{name}, GPU", info))
         for need in info.needs_for_beton:
             what = f"{need.name}, for betons"
             if need.is_met():
@@ -134,13 +135,27 @@ def _version(need: Need) -> str:
         need.check("")
         return need.name
     loaded = import_module(need.module)
-    if need.name == "DALI":
-        return library_versions()  # its packages have other names
+    if need.packages:
+        return _package_versions(need.packages)
     try:  # what FFCV says of itself is years old
         version = metadata.version(need.module)
     except metadata.PackageNotFoundError:
         version = getattr(loaded, "__version__", "")
     return f"{need.name} {version}".strip()
+
+
+def _package_versions(packages: tuple[tuple[str, str], ...]) -> str:
+    """Those that are installed, as pip has them; see `Need.packages`."""
+    names = [
+        (distribution.metadata["Name"] or "", distribution.version)
+        for distribution in metadata.distributions()
+    ]
+    return ", ".join(
+        f"{called} {version}"
+        for prefix, called in packages
+        for name, version in names
+        if name.lower().startswith(prefix)
+    )
 
 
 def _shared_memory() -> Finding:

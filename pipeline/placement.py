@@ -1,11 +1,17 @@
-"""Where colours, blur and flip are made: on the CPU with the crop, or on the GPU of the step."""
+"""Where views are finished: on the CPU with the crop, or on the GPU of the step; and whether the
+pictures themselves lie there.
+"""
 
 from typing import Literal, NamedTuple
 
+import numpy as np
+
 from .config import LoaderConfig
+from .decode import decode_rgb
 from .engines import ENGINES
-from .errors import UserError
+from .errors import BadSampleError, UserError
 from .machine import num_cores
+from .sources import Source
 
 # Core-ms an image of 224 px, ImageNet JPEGs decoded and both views made (results/): whole, or left
 # to the GPU behind the crop. Decoding is most of either.
@@ -14,6 +20,9 @@ _WHOLE_MS, _CROPS_MS = 1.15, 1.0
 # were in the way (facts.md), of 224 px. A loader twice as fast has nothing to gain.
 _FASTEST_STEP = 7000
 _SIZE = 224
+_RESIDENT_SHARE = 0.1  # of the GPU's memory, for pictures that nobody has asked to lie there
+_MOST_RESIDENT_SHARE = 0.8
+_NUM_SAMPLED = 32
 
 
 class Placement(NamedTuple):
@@ -21,6 +30,8 @@ class Placement(NamedTuple):
 
     name: Literal["cpu", "gpu"]
     why: str
+    is_resident: bool = False
+    """Whether the pictures lie on the GPU as well."""
 
 
 class Machine(NamedTuple):
@@ -28,59 +39,105 @@ class Machine(NamedTuple):
 
     device: str
     """cpu or cuda: where the step runs."""
-    has_kernel: bool
-    """Whether the GPU kernel runs there."""
-    cores_per_gpu: float
+    has_kernel: bool = False
+    """Whether the GPU kernels run there."""
+    cores_per_gpu: float = 0.0
+    gpu_bytes: int = 0
+    """All of a GPU's memory."""
 
     @classmethod
     def look(cls, device: str) -> "Machine":
         """This one."""
         if device != "cuda":
-            return cls(device, has_kernel=False, cores_per_gpu=0.0)
+            return cls(device)
         import torch
 
         from .augment.gpu import runs_triton
 
         current = torch.device("cuda", torch.cuda.current_device())
-        return cls(device, runs_triton(current), num_cores() / torch.cuda.device_count())
+        return cls(
+            device,
+            has_kernel=runs_triton(current),
+            cores_per_gpu=num_cores() / torch.cuda.device_count(),
+            gpu_bytes=torch.cuda.get_device_properties(current).total_memory,
+        )
 
 
 def choose_placement(
-    config: LoaderConfig, *, engine: str, ops: str, size: int, machine: Machine
+    config: LoaderConfig, *, source: Source, engine: str, ops: str, size: int, machine: Machine
 ) -> Placement:
     """Where the views of training are finished. Evaluation and the oracle never leave the CPU.
 
     Args:
         config: of the loader.
+        source: to be trained on.
         engine: chosen before.
         ops: of the augmentation.
         size: side of the views, px.
         machine: of `Machine.look`.
 
     Raises:
-        UserError: the GPU is asked for, and there is none, or the oracle is.
+        UserError: the GPU is asked for what it cannot do.
     """
-    asked = config.device
-    if asked == "cpu":
+    asked = "loader.resident=on" if config.resident == "on" else "loader.device=gpu"
+    is_asked = config.resident == "on" or config.device == "gpu"
+    obstacle = _find_obstacle(config, engine=engine, ops=ops, machine=machine)
+    if is_asked and obstacle:
+        raise UserError(f"{asked}: {obstacle}; leave one of them out")
+    if config.device == "cpu":
         return Placement("cpu", "asked for by loader.device")
-    if asked == "gpu" and machine.device == "cpu":
-        raise UserError("loader.device=gpu: the step runs on the CPU; use loader.device=cpu")
-    if asked == "gpu" and ops == "oracle":
-        raise UserError("loader.device=gpu: augment.ops=oracle is made on the CPU; leave one out")
-    if asked == "gpu":
+    if obstacle:
+        return Placement("cpu", obstacle)
+    if config.resident == "on" or (config.resident == "auto" and machine.has_kernel):
+        resident = _choose_resident(config, source, machine)
+        if resident is not None:
+            return resident
+    if config.device == "gpu":
         how = "" if machine.has_kernel else ", in plain torch: Triton does not serve this GPU"
         return Placement("gpu", f"asked for by loader.device{how}")
-    if machine.device == "cpu":
-        return Placement("cpu", "the step runs there")
-    if ops == "oracle":
-        return Placement("cpu", "augment.ops=oracle is made there")
-    if not ENGINES[engine].reads_pictures:
-        return Placement("cpu", f"the {engine} engine makes none")
     if not machine.has_kernel:
         return Placement("cpu", "Triton, or this GPU, does not run the kernel")
-    if engine == "dali":
-        return Placement("gpu", "DALI decodes there, and its crops stay there")
+    if ENGINES[engine].gpu_trial:
+        return Placement("gpu", f"the {engine} engine decodes there, and its crops stay there")
     return _weigh(machine.cores_per_gpu, size)
+
+
+def _find_obstacle(config: LoaderConfig, *, engine: str, ops: str, machine: Machine) -> str:
+    """Why no view can be made on a GPU, or nothing."""
+    if machine.device == "cpu":
+        return "the step runs on the CPU"
+    if ops == "oracle":
+        return "augment.ops=oracle is made on the CPU"
+    if not ENGINES[engine].reads_pictures:
+        return f"loader.engine={engine} reads no pictures"
+    if config.resident == "on" and config.device == "cpu":
+        return "loader.device=cpu makes the views on the CPU"
+    return ""
+
+
+def _choose_resident(config: LoaderConfig, source: Source, machine: Machine) -> Placement | None:
+    """On the GPU, where the pictures fit as they are asked to."""
+    needed = estimate_decoded_bytes(source)
+    told = f"{needed / 1e9:,.2f} GB of decoded pictures, of the GPU's {machine.gpu_bytes / 1e9:.0f}"
+    if config.resident == "on":
+        if needed > _MOST_RESIDENT_SHARE * machine.gpu_bytes:
+            raise UserError(f"loader.resident=on: {told} GB; leave it out")
+        return Placement("gpu", f"pictures lie there, asked for by loader.resident: {told}", True)
+    if needed > _RESIDENT_SHARE * machine.gpu_bytes:
+        return None
+    return Placement("gpu", f"pictures lie there: {told}", True)
+
+
+def estimate_decoded_bytes(source: Source) -> int:
+    """All pictures as uint8, by a sample of them; what cannot be read takes nothing."""
+    places = np.linspace(0, len(source) - 1, min(_NUM_SAMPLED, len(source))).astype(np.int64)
+    total = 0
+    for index in places.tolist():
+        try:
+            total += decode_rgb(source.read(index)).size
+        except BadSampleError:
+            continue
+    return total * len(source) // max(len(places), 1)
 
 
 def _weigh(cores: float, size: int) -> Placement:

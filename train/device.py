@@ -10,7 +10,7 @@ from ..pipeline.config import choose_engine
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from ..pipeline.placement import Machine, choose_placement
-from ..pipeline.sources import recognise
+from ..pipeline.sources import Source, recognise
 from .config import Config, replace
 
 
@@ -106,7 +106,7 @@ def choose_num_workers(config: Config, device: str) -> int:
 
 
 class Resolved(NamedTuple):
-    """A configuration without `auto`, and the reasons to print."""
+    """A configuration without `auto` but where views are made, and the reasons to print."""
 
     config: Config
     reasons: dict[str, Choice]
@@ -123,19 +123,10 @@ def resolve(config: Config) -> Resolved:
         if (path := getattr(config.data, name))
     }
     engine = Choice(*choose_engine(config.loader, formats=formats, device=device.name))
-    placement = Choice(
-        *choose_placement(
-            config.loader,
-            engine=engine.name,
-            ops=config.augment.ops,
-            size=config.augment.size,
-            machine=Machine.look(device.name),
-        )
-    )
     resolved = replace(
         config,
         data={"num_workers": choose_num_workers(config, device.name)},
-        loader={"engine": engine.name, "device": placement.name},
+        loader={"engine": engine.name},
         train={
             "device": device.name,
             "precision": precision.name,
@@ -148,9 +139,31 @@ def resolve(config: Config) -> Resolved:
         "precision": precision,
         "compile": compiled,
         "engine": engine,
-        "views": placement,
     }
     return Resolved(resolved, reasons)
+
+
+def place_views(config: Config, source: Source) -> tuple[Config, Choice]:
+    """Decide where the views are made, for which the pictures are looked at.
+
+    Args:
+        config: of `resolve`.
+        source: to be trained on.
+
+    Raises:
+        UserError: see `choose_placement`.
+    """
+    placement = choose_placement(
+        config.loader,
+        source=source,
+        engine=config.loader.engine,
+        ops=config.augment.ops,
+        size=config.augment.size,
+        machine=Machine.look(config.train.device),
+    )
+    resident = "on" if placement.is_resident else "off"
+    placed = replace(config, loader={"device": placement.name, "resident": resident})
+    return placed, Choice(f"made on the {placement.name.upper()}", placement.why)
 
 
 def build_autocast(precision: str, device: str) -> torch.autocast:

@@ -8,13 +8,14 @@ import torch
 from ..model.method import Method, build_method
 from ..pipeline.augment.spec import build_train_specs
 from ..pipeline.building import build_loader
+from ..pipeline.engines import RESIDENT
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from ..pipeline.sources.torchvision_spec import are_same
 from .config import Config
-from .device import build_autocast, view_dtype
+from .device import Choice, build_autocast, place_views, view_dtype
 from .evaluation.labelled import LabelledData, open_labelled
 from .optim import build_learning_rate, build_optimizer, load_optimizer
 from .schedule import LearningRate
@@ -40,6 +41,8 @@ class Job:
     then an epoch has another number of steps."""
     place: dict[str, int]
     """The loader's, behind the last batch that was trained on."""
+    views: Choice
+    """Where they are made, and why."""
 
     @property
     def scheduled_step(self) -> int:
@@ -89,6 +92,7 @@ def build_job(config: Config) -> Job:
     if not config.data.path:
         raise UserError("data.path: not set; give data.path=FOLDER with your pictures")
     source = open_source(config.data.path)
+    config, views = place_views(config, source)
     chosen = choose_indices(len(source), limit=config.data.limit, seed=train.seed)
     loader = build_loader(
         source=source,
@@ -96,7 +100,7 @@ def build_job(config: Config) -> Job:
         global_batch_size=train.batch_size,
         train=True,
         seed=train.seed,
-        engine=config.loader.engine,
+        engine=RESIDENT if config.loader.resident == "on" else config.loader.engine,
         dtype=view_dtype(train.precision, loader_device=config.loader.device),
         device=train.device,
         num_workers=config.data.num_workers or 0,
@@ -137,6 +141,7 @@ def build_job(config: Config) -> Job:
         rate=rate,
         listing={"digest": source.digest, "count": len(chosen)},
         place=loader.state(),
+        views=views,
     )
 
 

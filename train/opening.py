@@ -57,7 +57,7 @@ def begin_run(config: Config, report: Report, *, name: str) -> OpenedRun:
     job = build_job(config)
     tell_start(job, reasons, report)
     check_free_space(job, absolute(config.run.dir or "runs"), num_present=0)
-    run, job.config = create_run(config, name=name)
+    run, job.config = create_run(job.config, name=name)
     report.note(f"run folder: {run.path}")
     return OpenedRun(job, run, is_new=True)
 
@@ -85,6 +85,7 @@ def continue_run(args: argparse.Namespace, path: Path, report: Report) -> Opened
         config = resolve(config).config
         check_trackers(config.run)
         job = build_job(config)
+        config = job.config
         present = len(list_checkpoints(run.checkpoints))
         check_free_space(job, path, num_present=0 if args.start_over else present)
         if args.start_over:

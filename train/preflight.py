@@ -26,9 +26,10 @@ def tell_start(job: "Job", reasons: dict[str, Choice], report: Report) -> None:
     parameters = sum(p.numel() for p in job.model.parameters())
     classes = f"{len(job.source.classes)} classes" if job.source.classes else "no labels"
     name = type(job.model).__name__
+    told = {**reasons, "views": job.views}
     lines = {
         "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
-        **{name: f"{choice.name} ({choice.why})" for name, choice in reasons.items()},
+        **{name: f"{choice.name} ({choice.why})" for name, choice in told.items()},
         "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
         "model": f"{name}, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
         "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "

@@ -44,6 +44,7 @@ _TOLD = (
     "train.device",
     "train.num_threads",
     "loader.device",
+    "loader.resident",
 )
 """The rest of a run depends on these: a change is told, and kept in metrics.jsonl."""
 

@@ -26,6 +26,8 @@ class Need:
     """Python's; or of the pipeline one that loads a library: has `load_library()`."""
     remedy: str
     """The command that installs it."""
+    packages: tuple[tuple[str, str], ...] = ()
+    """How pip's names of it begin, and what each is called: where it comes in several."""
 
     def check(self, engine: str) -> None:
         """Look for it. Imports nothing of it; whether it works, `doctor` finds out.
@@ -66,6 +68,7 @@ DALI = Need(
     name="DALI",
     module="nvidia.dali",
     remedy="pip install nvidia-dali-cuda130 (x86-64 Linux; nvidia-dali-cuda120 for older drivers)",
+    packages=(("nvidia-dali-", "DALI"), ("nvidia-nvimgcodec-", "nvImageCodec")),
 )
 
 
@@ -83,6 +86,9 @@ class EngineInfo:
     """Without these it is not offered."""
     needs_for_beton: tuple[Need, ...] = ()
     """Without these it reads no betons."""
+    gpu_trial: str | None = None
+    """Given crops to make, it decodes and crops on a GPU; whether that works there, this module
+    finds out: has `try_decoding(device) -> (works, detail)`."""
     reads_pictures: bool = True
     """False: its views are of no picture, and never chosen unless asked for by name."""
 
@@ -110,6 +116,7 @@ ENGINES: dict[str, EngineInfo] = {
         work="DALI decodes, numba kernel, threads",
         workers="threads",
         needs=(DALI,),
+        gpu_trial=".dali.trial",
     ),
     "synthetic": EngineInfo(
         module=".synthetic_engine",
@@ -119,6 +126,17 @@ ENGINES: dict[str, EngineInfo] = {
     ),
 }
 """By name, as `loader.engine` has it."""
+
+RESIDENT = "resident"
+"""Name of the engine that `loader.resident` puts in place of them: it makes crops alone."""
+
+_BUILT = ENGINES | {
+    RESIDENT: EngineInfo(
+        module=".resident_engine",
+        work="decoded once, pictures lie on the GPU and are cropped there",
+        workers="threads",
+    )
+}
 
 
 def installed(*, reads_pictures: bool = True) -> list[str]:
@@ -156,8 +174,8 @@ def build(name: str, options: "EngineOptions") -> "Engine":
     Raises:
         UserError: there is no such engine, or something that it needs is missing or cannot do this.
     """
-    if name not in ENGINES:
+    if name not in _BUILT:
         raise UserError(f"loader.engine={name}: no such engine; one of {', '.join(ENGINES)}")
-    for need in ENGINES[name].needs:
+    for need in _BUILT[name].needs:
         need.check(name)
-    return import_module(ENGINES[name].module, __package__).build(options)
+    return import_module(_BUILT[name].module, __package__).build(options)

@@ -4,7 +4,7 @@ An engine says only how it reads and decodes. What becomes of a picture, and who
 one cannot be decoded, is written here and nowhere else.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 
 import numpy as np
@@ -16,6 +16,7 @@ from ..augment.sampler import PARAMS, draw_view, pack_spec
 from ..contract import BadSample, EngineOptions, Request, Result
 from ..decode import decode_rgb
 from ..errors import BadSampleError
+from ..sources import Source
 
 Allocate = Callable[[int, int, torch.dtype], torch.Tensor]
 """(count, size, dtype) → (count, 3, size, size), channels-last, with whatever values."""
@@ -87,6 +88,16 @@ class Rows:
         return Result(crops, self.index.copy(), bad, self.params)
 
 
+def candidates(wanted: int, source: Source, max_bad_samples: int | None) -> Iterator[int]:
+    """The sample that is asked for, then those that may take its place, in the order to be tried.
+
+    More failures than the budget allows need no further tries: the loader ends the run on them.
+    """
+    tries = 1 if max_bad_samples is None else max_bad_samples + 1
+    for step in range(min(tries, len(source))):
+        yield (wanted + step) % len(source)
+
+
 class RowMaker:
     """Makes views or crops, by the kernel or by the oracle. Many threads may share one."""
 
@@ -137,18 +148,15 @@ class RowMaker:
     def decode_or_next(self, rows: Rows, row: int, *, data: bytes = b"") -> np.ndarray | None:
         """The row's picture by `decode_rgb`, or the next readable one in the listing, or nothing.
 
-        The row takes the index of the picture. More failures than the budget allows need no further
-        tries: the loader ends the run on them.
+        The row takes the index of the picture.
         """
-        source, budget = self._options.source, self._options.max_bad_samples
+        source = self._options.source
         wanted = int(rows.index[row])
         if wanted < 0:
             return None
-        tries = 1 if budget is None else budget + 1
-        for step in range(min(tries, len(source))):
-            index = (wanted + step) % len(source)
+        for index in candidates(wanted, source, self._options.max_bad_samples):
             try:
-                image = decode_rgb(data if data and step == 0 else source.read(index))
+                image = decode_rgb(data if data and index == wanted else source.read(index))
             except BadSampleError as error:
                 rows.bad[row].append(BadSample(index, source.key(index), str(error)))
             else:

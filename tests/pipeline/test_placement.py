@@ -1,46 +1,84 @@
-"""Where the views are finished: what is asked for, and what follows from the machine."""
+"""Where the views are finished: what is asked for, and what follows from machine and pictures."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 from swiftsiam.pipeline.config import LoaderConfig
-from swiftsiam.pipeline.errors import UserError
-from swiftsiam.pipeline.placement import Machine, Placement, choose_placement
+from swiftsiam.pipeline.errors import BadSampleError, UserError
+from swiftsiam.pipeline.placement import (
+    Machine,
+    Placement,
+    choose_placement,
+    estimate_decoded_bytes,
+)
+from swiftsiam.pipeline.sources import Source
 
-CPU = Machine("cpu", has_kernel=False, cores_per_gpu=0.0)
-GPU = Machine("cuda", has_kernel=True, cores_per_gpu=8.0)
+CPU = Machine("cpu")
+GPU = Machine("cuda", has_kernel=True, cores_per_gpu=8.0, gpu_bytes=10**9)
 OLD_GPU = GPU._replace(has_kernel=False)
+NO_ROOM = GPU._replace(gpu_bytes=1000)
+
+Choose = Callable[..., Placement]
 
 
-def choose(
-    machine: Machine, *, asked: str = "auto", engine: str = "ffcv", ops: str = "kernel"
-) -> Placement:
-    config = LoaderConfig(device=asked)  # type: ignore[arg-type]
-    return choose_placement(config, engine=engine, ops=ops, size=224, machine=machine)
+@pytest.fixture
+def choose(source: Source) -> Choose:
+    """23 pictures of some 10 kB each, decoded."""
+
+    def choose(
+        machine: Machine,
+        *,
+        asked: str = "auto",
+        resident: str = "off",
+        engine: str = "ffcv",
+        ops: str = "kernel",
+    ) -> Placement:
+        return choose_placement(
+            LoaderConfig(device=asked, resident=resident),  # type: ignore[arg-type]
+            source=source,
+            engine=engine,
+            ops=ops,
+            size=224,
+            machine=machine,
+        )
+
+    return choose
 
 
-def test_on_a_cpu_everything_is_made_there() -> None:
-    assert choose(CPU).name == "cpu"
+def test_on_a_cpu_everything_is_made_there(choose: Choose) -> None:
+    assert choose(CPU) == ("cpu", "the step runs on the CPU", False)
+    assert choose(CPU, resident="auto").name == "cpu"
     assert choose(CPU, asked="cpu").why == "asked for by loader.device"
     with pytest.raises(UserError, match=r"loader.device=gpu: the step runs on the CPU"):
         choose(CPU, asked="gpu")
+    with pytest.raises(UserError, match=r"loader.resident=on: the step runs on the CPU"):
+        choose(CPU, resident="on")
 
 
-def test_what_is_asked_for_is_taken() -> None:
-    assert choose(GPU, asked="gpu") == ("gpu", "asked for by loader.device")
+def test_what_is_asked_for_is_taken(choose: Choose) -> None:
+    assert choose(GPU, asked="gpu") == ("gpu", "asked for by loader.device", False)
     assert choose(GPU, asked="cpu").name == "cpu"
+    assert choose(GPU, asked="cpu", resident="auto").name == "cpu"
     told = choose(OLD_GPU, asked="gpu")
     assert told.name == "gpu"
     assert "plain torch" in told.why
     with pytest.raises(UserError, match=r"loader.device=gpu: augment.ops=oracle"):
         choose(GPU, asked="gpu", ops="oracle")
+    with pytest.raises(UserError, match=r"loader.resident=on: loader.device=cpu makes the views"):
+        choose(GPU, asked="cpu", resident="on")
+    with pytest.raises(UserError, match=r"loader.resident=on: loader.engine=synthetic reads no"):
+        choose(GPU, resident="on", engine="synthetic")
 
 
-def test_what_a_gpu_cannot_do_stays_on_the_cpu() -> None:
-    assert choose(OLD_GPU).name == "cpu"
-    assert choose(GPU, ops="oracle").name == "cpu"
-    assert choose(GPU, engine="synthetic").name == "cpu"
+def test_what_a_gpu_cannot_do_stays_on_the_cpu(choose: Choose) -> None:
+    for resident in ("auto", "off"):
+        assert choose(OLD_GPU, resident=resident).name == "cpu"
+        assert choose(GPU, ops="oracle", resident=resident).name == "cpu"
+        assert choose(GPU, engine="synthetic", resident=resident).name == "cpu"
 
 
-def test_by_the_cores_of_each_gpu() -> None:
+def test_by_the_cores_of_each_gpu(choose: Choose) -> None:
     few, many = GPU._replace(cores_per_gpu=4.0), GPU._replace(cores_per_gpu=64.0)
     assert choose(few).name == "gpu"
     assert "4 cores a GPU make about 3,478 images/s" in choose(few).why
@@ -49,3 +87,27 @@ def test_by_the_cores_of_each_gpu() -> None:
     assert choose(many, engine="dali").name == "gpu"  # which decodes there
     for machine in (few, many, CPU, OLD_GPU):
         assert choose(machine).why
+
+
+def test_small_sets_lie_on_the_gpu(choose: Choose) -> None:
+    many = GPU._replace(cores_per_gpu=64.0)
+    for machine in (GPU, many):
+        placement = choose(machine, resident="auto")
+        assert placement.name == "gpu"
+        assert placement.is_resident
+        assert "0.00 GB of decoded pictures, of the GPU's 1" in placement.why
+    assert not choose(NO_ROOM, resident="auto").is_resident
+    assert not choose(GPU, resident="off").is_resident
+    assert choose(OLD_GPU, resident="on").is_resident  # in plain torch
+    with pytest.raises(UserError, match=r"loader.resident=on: .* of decoded pictures"):
+        choose(NO_ROOM, resident="on")
+
+
+def test_the_estimate_is_of_all_pictures(
+    listed: Callable[..., Source], encode: Callable[..., bytes]
+) -> None:
+    picture = encode(np.zeros((10, 20, 3), np.uint8), "PNG")
+    assert estimate_decoded_bytes(listed(*[picture] * 100)) == 100 * 600
+    unreadable = BadSampleError("gone")
+    assert estimate_decoded_bytes(listed(picture, unreadable)) == 600
+    assert estimate_decoded_bytes(listed(unreadable)) == 0

@@ -7,6 +7,7 @@ import torch
 from swiftsiam.pipeline import engines
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.placement import Machine
+from swiftsiam.pipeline.sources import open_source
 from swiftsiam.train import device
 from swiftsiam.train.config import Config, parse_config
 
@@ -19,8 +20,6 @@ def cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: True)
     monkeypatch.setattr(device, "try_compile", lambda name: None)
     monkeypatch.setattr(device, "num_cores", lambda: 16)
-    machine = Machine("cuda", has_kernel=True, cores_per_gpu=16.0)
-    monkeypatch.setattr(Machine, "look", lambda name: machine)
 
 
 @pytest.fixture
@@ -38,7 +37,6 @@ def test_with_a_gpu() -> None:
     resolved = device.resolve(config()).config
     assert (resolved.train.device, resolved.train.precision) == ("cuda", "bf16")
     assert (resolved.train.compile, resolved.data.num_workers) == ("on", 15)
-    assert resolved.loader.device == "gpu"
 
 
 @pytest.mark.usefixtures("no_cuda")
@@ -115,3 +113,27 @@ def test_the_engine_is_chosen_by_the_format_of_the_data(
 )
 def test_views_are_of_the_steps_dtype(precision: str, place: str, dtype: torch.dtype) -> None:
     assert device.view_dtype(precision, loader_device=place) == dtype
+
+
+@pytest.mark.parametrize(
+    ("machine", "overrides", "placed"),
+    [
+        (Machine("cpu"), (), ("cpu", "off")),
+        (Machine("cuda", True, 4.0, 10**9), (), ("gpu", "on")),
+        (Machine("cuda", True, 4.0, 10**9), ("loader.resident=off",), ("gpu", "off")),
+        (Machine("cuda", True, 4.0, 10**9), ("loader.device=cpu",), ("cpu", "off")),
+    ],
+)
+def test_where_views_are_made_is_decided_and_told(
+    class_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    machine: Machine,
+    overrides: tuple[str, ...],
+    placed: tuple[str, str],
+) -> None:
+    monkeypatch.setattr(Machine, "look", lambda name: machine)
+    asked = config("loader.engine=torchvision", *overrides)
+    decided, choice = device.place_views(asked, open_source(class_folder))
+    assert (decided.loader.device, decided.loader.resident) == placed
+    assert choice.name == f"made on the {placed[0].upper()}"
+    assert choice.why

@@ -1,17 +1,19 @@
 """The trial that doctor makes: whatever becomes of the child, the answer is one line."""
 
+import re
 import sys
 from pathlib import Path
 
 import pytest
 from swiftsiam.pipeline import doctor
-from swiftsiam.pipeline.gpu_decoding import Trial, library_versions, try_decoding
+from swiftsiam.pipeline.engines.dali import trial
+from swiftsiam.pipeline.engines.dali.trial import Trial, try_decoding
 
 
 @pytest.mark.engine("dali")
 def test_versions_are_those_of_the_decoder() -> None:
-    assert library_versions().startswith("DALI 2.")
-    assert "nvImageCodec 0." in library_versions()
+    (finding,) = (each for each in doctor._examine_engines() if each.name == "dali engine")
+    assert re.search(r"; DALI 2\.[\d.]+, nvImageCodec 0\.[\d.]+$", finding.detail)
 
 
 @pytest.mark.slow
@@ -40,7 +42,7 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
 
 
 @pytest.mark.parametrize(
-    ("lines", "trial"),
+    ("lines", "expected"),
     [
         ("kill -SEGV $$", Trial(False, "the process was ended by signal 11")),
         ("exec sleep 1000", Trial(False, "one picture did not come out in 1 s")),
@@ -50,29 +52,28 @@ def child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
         ("echo '{\"worst\": 60}'", Trial(False, "one picture tried, off by 60 of 255 at most")),
     ],
 )
-def test_whatever_becomes_of_the_child(child, lines: str, trial: Trial) -> None:
+def test_whatever_becomes_of_the_child(child, lines: str, expected: Trial) -> None:
     child(lines)
-    assert try_decoding("cuda:0", timeout_s=1) == trial
+    assert try_decoding("cuda:0", timeout_s=1) == expected
 
 
 @pytest.mark.slow
 @pytest.mark.engine("dali")
-def test_dalis_own_failure_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dalis_own_failure_is_told() -> None:
     """Not hidden by the engine, which would decode a few pictures without it."""
-    trial = try_decoding("cuda:0")
-    if not trial.works:  # no GPU here, or one that DALI cannot use
-        assert "off by" not in trial.detail
-        assert len(trial.detail) > 10
+    answer = try_decoding("cuda:0")
+    if not answer.works:  # no GPU here, or one that DALI cannot use
+        assert "off by" not in answer.detail
+        assert len(answer.detail) > 10
 
 
+@pytest.mark.engine("dali")
 @pytest.mark.parametrize("works", [True, False])
 def test_doctor_tells_it_where_there_is_a_gpu(monkeypatch: pytest.MonkeyPatch, works: bool) -> None:
     monkeypatch.setattr(doctor, "_has_gpu", lambda: True)
-    monkeypatch.setattr(doctor.ENGINES["dali"].needs[0].__class__, "is_met", lambda need: True)
-    monkeypatch.setattr(doctor, "try_decoding", lambda device: Trial(works, f"on {device}"))
-    monkeypatch.setattr(doctor, "_try_needs", lambda name, *_: doctor.Finding(name, "ok", ""))
+    monkeypatch.setattr(trial, "try_decoding", lambda device: Trial(works, f"on {device}"))
     findings = {finding.name: finding for finding in doctor._examine_engines()}
-    finding = findings["dali on the GPU"]
+    finding = findings["dali engine, GPU"]
     assert finding.status == ("ok" if works else "broken")
     assert "on cuda:0" in finding.detail
     assert bool(finding.remedy) != works

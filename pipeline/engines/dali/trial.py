@@ -8,7 +8,6 @@ import io
 import json
 import subprocess
 import sys
-from importlib import metadata
 from typing import NamedTuple
 
 _TIMEOUT_S = 120
@@ -24,20 +23,8 @@ class Trial(NamedTuple):
     detail: str
 
 
-def library_versions() -> str:
-    """Of DALI's decoding, as pip has them: DALI and nvImageCodec."""
-    names = {"nvidia-dali-": "DALI", "nvidia-nvimgcodec-": "nvImageCodec"}
-    found = {}
-    for package in metadata.distributions():
-        name = (package.metadata["Name"] or "").lower()
-        for prefix, told in names.items():
-            if name.startswith(prefix):
-                found[told] = f"{told} {package.version}"
-    return ", ".join(found[told] for told in names.values() if told in found)
-
-
 def try_decoding(device: str, *, timeout_s: float = _TIMEOUT_S) -> Trial:
-    """Decode and crop one JPEG by the dali engine's graph, in a child process.
+    """Decode and crop one JPEG by this engine's graph, in a child process.
 
     Args:
         device: cpu, or cuda:N.
@@ -64,10 +51,10 @@ def main(device: str) -> None:
     import torch
     from PIL import Image
 
-    from .augment.spec import AugmentSpec, Normalize, ResizeCenterCrop
-    from .contract import EngineOptions, Request
-    from .decode import decode_rgb
-    from .engines import build
+    from ...augment.spec import AugmentSpec, Normalize, ResizeCenterCrop
+    from ...contract import EngineOptions, Request
+    from ...decode import decode_rgb
+    from .. import build
 
     y, x = np.mgrid[0:_SIDE, 0:_SIDE]
     picture = np.stack([2 * x + y, x + 2 * y, 190 - x - y], axis=-1).astype(np.uint8)
