@@ -4,6 +4,7 @@ import io
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -124,3 +125,42 @@ def class_folder(
 ) -> Path:
     """23 JPEGs in three class folders. Not to be changed."""
     return fill_folder(tmp_path_factory.mktemp("classes"), {"ant": 9, "bee": 8, "cat": 6})
+
+
+@pytest.fixture
+def watch() -> Iterator[Any]:
+    """All tensors of a test are fakes: "cuda" needs no driver, and there are no data.
+
+    What mixes devices raises, and so does what needs a value on the host: `.item()`, `.tolist()`,
+    `bool(tensor)`, a choice by a mask. The waits that raise nothing, copies to the host and indices
+    that lie there, are written into `waits`, which must be empty when the test ends; `products`
+    has the shape of every product of two matrices.
+    """
+    import torch
+    from torch._subclasses.fake_tensor import FakeTensorMode
+    from torch.utils._python_dispatch import TorchDispatchMode
+    from torch.utils._pytree import tree_leaves
+
+    def devices_of(tree: object) -> set[str]:
+        """Of all tensors but the scalars on the host, which any operation takes."""
+        tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
+        return {each.device.type for each in tensors if each.ndim or each.device.type != "cpu"}
+
+    class Watch(TorchDispatchMode):
+        def __init__(self) -> None:
+            super().__init__()
+            self.products: list[tuple[int, ...]] = []
+            self.waits: list[str] = []
+
+        def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+            made = func(*args, **(kwargs or {}))
+            if func in (torch.ops.aten.mm.default, torch.ops.aten.matmul.default):
+                self.products.append(tuple(made.shape))
+            given = devices_of((args, kwargs))
+            if len(given) > 1 or ("cuda" in given and "cpu" in devices_of(made)):
+                self.waits.append(str(func))
+            return made
+
+    with FakeTensorMode(allow_non_fake_inputs=True), Watch() as watch:
+        yield watch
+    assert not watch.waits

@@ -7,6 +7,7 @@ driver. What mixes devices raises, and so does what needs a value on the host: `
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,10 +22,9 @@ from swiftsiam.train.evaluation.knn import predict
 from torch._subclasses.fake_tensor import (
     DataDependentOutputException,
     DynamicOutputShapeException,
-    FakeTensorMode,
 )
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
+
+pytestmark = pytest.mark.usefixtures("watch")
 
 CPU, CUDA = torch.device("cpu"), torch.device("cuda", 0)
 
@@ -46,40 +46,6 @@ class Autocast:
         torch.set_autocast_enabled("cuda", self._before[0])
         torch.set_autocast_dtype("cuda", self._before[1])
         torch.clear_autocast_cache()
-
-
-class Watch(TorchDispatchMode):
-    """Keeps the shape of every product of two matrices, and the waits that raise nothing: copies to
-    the host, and indices that lie there.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.products: list[tuple[int, ...]] = []
-        self.waits: list[str] = []
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        made = func(*args, **(kwargs or {}))
-        if func in (torch.ops.aten.mm.default, torch.ops.aten.matmul.default):
-            self.products.append(tuple(made.shape))
-        given = _devices_of((args, kwargs))
-        if len(given) > 1 or (CUDA in given and CPU in _devices_of(made)):
-            self.waits.append(str(func))
-        return made
-
-
-def _devices_of(tree: object) -> set[torch.device]:
-    """Of all tensors but the scalars on the host, which any operation takes."""
-    tensors = [leaf for leaf in tree_leaves(tree) if isinstance(leaf, torch.Tensor)]
-    return {tensor.device for tensor in tensors if tensor.ndim or tensor.device != CPU}
-
-
-@pytest.fixture(autouse=True)
-def watch() -> Iterator[Watch]:
-    """All tensors of a test are fakes, and none of the waits is made."""
-    with FakeTensorMode(), Watch() as watch:
-        yield watch
-    assert not watch.waits
 
 
 def build(backbone: BackboneName) -> SimSiam:
@@ -166,7 +132,7 @@ def test_raw_pixels_are_pooled_without_waiting() -> None:
 
 
 @pytest.mark.parametrize(("device", "chunk"), [(CUDA, 128), (CPU, 16)])
-def test_neighbours_vote_without_waiting(watch: Watch, device: torch.device, chunk: int) -> None:
+def test_neighbours_vote_without_waiting(watch: Any, device: torch.device, chunk: int) -> None:
     """Also where pairs are excluded. A launch on a GPU takes eight times as many queries."""
     queries, bank = torch.empty(300, 8, device=device), torch.empty(1 << 20, 8, device=device)
     labels = torch.empty(len(bank), dtype=torch.int64, device=device)
@@ -217,7 +183,7 @@ def test_two_devices_would_be_seen() -> None:
         pool(model.backbone, batches(32), autocast=nullcontext())  # pyright: ignore
 
 
-def test_a_copy_to_the_host_and_an_index_there_would_be_seen(watch: Watch) -> None:
+def test_a_copy_to_the_host_and_an_index_there_would_be_seen(watch: Any) -> None:
     there = torch.empty(4, 8, device=CUDA)
     there.cpu()
     there[torch.empty(2, dtype=torch.int64)]
