@@ -4,7 +4,6 @@ A batch is shared out in chunks of rows, so that all threads work on the oldest 
 for the last chunk of it before it goes on to the next. Which thread makes a row changes nothing.
 """
 
-import os
 import threading
 import time
 from collections import deque
@@ -12,6 +11,8 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from ...contract import Request
+from .ahead import RequestsAhead
+from .priority import lower_priority
 
 _JOIN_S = 10.0
 
@@ -53,17 +54,20 @@ class Crew(Generic[BatchT]):
         num_threads: int,
         chunk: int,
         ahead: int,
+        requests_ahead: int,
     ) -> None:
         """
         Args:
-            requests: drawn by the threads, one at a time.
+            requests: drawn one at a time, by a thread of their own unless there are no threads.
             open_batch: makes the empty batch of a request.
             build_maker: called once in each thread, first of all; what it returns fills rows.
             num_threads: 0: none.
             chunk: rows that a thread makes at a time.
             ahead: batches under way or waiting to be fetched, at most.
+            requests_ahead: requests that wait to become batches, at most.
         """
-        self._requests = requests
+        self._drawn = RequestsAhead(requests, count=requests_ahead) if num_threads else None
+        self._requests = self._drawn or requests
         self._open_batch = open_batch
         self._build_maker = build_maker
         self._chunk = chunk
@@ -105,6 +109,8 @@ class Crew(Generic[BatchT]):
             self._stopping = True
             self._changed.notify_all()
         deadline = time.monotonic() + _JOIN_S
+        if self._drawn is not None:  # before the others, of which one may wait for it
+            self._drawn.stop(_JOIN_S)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0))
@@ -118,7 +124,7 @@ class Crew(Generic[BatchT]):
 
     def _work(self) -> None:
         try:
-            _lower_priority()
+            lower_priority()
             make = self._build_maker()
             while self._make_next(make):
                 pass
@@ -171,7 +177,7 @@ class Crew(Generic[BatchT]):
         return self._stopping or (self._exhausted and not self._may_take())
 
     def _draw(self) -> None:
-        """Open the next batch. Without the lock: a new epoch's order takes a while to make."""
+        """Open the next batch. Without the lock: its memory takes a while to find."""
         request = next(self._requests, None)
         task = None if request is None else _Task(self._open_batch(request))
         with self._changed:
@@ -181,12 +187,3 @@ class Crew(Generic[BatchT]):
                 self._tasks.append(task)
             self._drawing = False
             self._changed.notify_all()
-
-
-def _lower_priority() -> None:
-    """Of this thread alone. The trainer's go first: they wait for batches only when none is ready,
-    and one that launches a GPU's work must never wait for a core.
-    """
-    thread = threading.get_native_id()
-    priority = min(os.getpriority(os.PRIO_PROCESS, thread) + 10, 19)
-    os.setpriority(os.PRIO_PROCESS, thread, priority)
