@@ -158,9 +158,9 @@ def _load_colours(columns, at, pitch):
 
 
 @kernel
-def sweep(columns, size, pitch, order, first, last, settings, grayscale):
-    """Apply the operations first … last - 1, then grayscale if asked, to the whole view."""
-    for column in range(0, size * 3 * pitch, 3 * pitch):
+def sweep(columns, start, stop, pitch, order, first, last, settings, grayscale):
+    """Operations first … last - 1, then grayscale if asked, on columns start … stop - 1."""
+    for column in range(start * 3 * pitch, stop * 3 * pitch, 3 * pitch):
         for at in range(column, column + pitch, LANES):
             red, green, blue = _load_colours(columns, at, pitch)
             for k in range(first, last):
@@ -177,31 +177,46 @@ def sweep(columns, size, pitch, order, first, last, settings, grayscale):
 def mean_luma(columns, size, pitch):
     """The mean of gray, in units of Q8."""
     wide = splat_wide(0)
+    whole = size // LANES * LANES
     for column in range(0, size * 3 * pitch, 3 * pitch):
-        for y in range(0, pitch, LANES):
+        for y in range(0, whole, LANES):
             red, green, blue = _load_colours(columns, column + y, pitch)
+            wide = add(wide, widen(_luma(red, green, blue)))
+        if whole < size:
+            red, green, blue = _load_colours(columns, column + whole, pitch)
             # The rows from `size` to `pitch` are padding.
-            luma = keep_first(_luma(red, green, blue), size - y)
-            wide = add(wide, widen(luma))
+            wide = add(wide, widen(keep_first(_luma(red, green, blue), size - whole)))
     return total(wide) / (size * size)
 
 
 @kernel
-def adjust_colours(params, size, scratch):
-    """Jitter and grayscale as `params` says, on `scratch.columns`."""
+def begin_colours(params, size, scratch):
+    """The colour operations that the mean of gray must wait for, on `scratch.columns`.
+
+    Returns the first of those that are left, whose numbers are in `scratch.settings`: `end_colours`
+    takes them from there.
+    """
+    if not params.jitter:
+        return _NUM_OPS
     columns, settings = scratch.columns, scratch.settings
     pitch = (size + LANES - 1) // LANES * LANES
     order = params.jitter_order
-    if not params.jitter:
-        if params.grayscale:
-            sweep(columns, size, pitch, order, 0, 0, settings, True)
-        return
     contrast_at = 0
     for k in range(_NUM_OPS):
         if order[k] == CONTRAST:
             contrast_at = k
     prepare(params, 0.0, settings)
     if contrast_at > 0:
-        sweep(columns, size, pitch, order, 0, contrast_at, settings, False)
+        sweep(columns, 0, size, pitch, order, 0, contrast_at, settings, False)
     prepare(params, mean_luma(columns, size, pitch), settings)
-    sweep(columns, size, pitch, order, contrast_at, _NUM_OPS, settings, params.grayscale != 0)
+    return contrast_at
+
+
+@kernel
+def end_colours(params, begun, start, stop, size, scratch):
+    """What `begin_colours` left to be done, and grayscale, on columns start … stop - 1."""
+    if begun == _NUM_OPS and not params.grayscale:
+        return
+    pitch = (size + LANES - 1) // LANES * LANES
+    order, gray = params.jitter_order, params.grayscale != 0
+    sweep(scratch.columns, start, stop, pitch, order, begun, _NUM_OPS, scratch.settings, gray)

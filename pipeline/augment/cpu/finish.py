@@ -1,9 +1,10 @@
-"""The end of a view: blur, transposition to pixels, normalisation, and the dtype of the output."""
+"""The end of a view: colours, blur, transposition to pixels, normalisation, the output's dtype."""
 
 # numba's decorators change signatures in ways that no checker sees.
 # pyright: reportCallIssue=false, reportGeneralTypeIssues=false
 
 from .blur import blur_columns, prepare_blur
+from .colour import begin_colours, end_colours
 from .compiling import kernel
 from .tiles import BLOCK, OUT_ROWS, write_tile
 from .vectors import LANES
@@ -21,22 +22,30 @@ def _write_columns(source, at, left, width, size, pitch, constants, out):
 
 
 @kernel
-def finish(sigma, size, scratch, constants, out):
-    """Blur `scratch.columns` and write them as pixels, 16 columns at a time.
+def finish(params, size, scratch, constants, out):
+    """Colours, blur, and the pixels as they are delivered, 16 columns at a time while these are in
+    the cache. Crops are only written.
 
     Args:
-        sigma: standard deviation of the blur, px; 0: none.
+        params: record of `sampler.PARAMS`.
         size: side of the view, px, at least 8.
-        scratch: holds the view in `columns`, which stay as they are.
+        scratch: holds the view in `columns`.
         constants: of `make_constants`.
         out: (size, size, 3), C-contiguous: float32, uint16 (holding bfloat16), or uint8 (rounded,
             not normalised).
     """
     pitch = (size + LANES - 1) // LANES * LANES
-    reach = prepare_blur(sigma, scratch.blur_weights)
+    is_crop = out.itemsize == 1
+    reach = 0 if is_crop else prepare_blur(params.blur_sigma, scratch.blur_weights)
+    begun = 0 if is_crop else begin_colours(params, size, scratch)
+    coloured = size if is_crop else 0
     width = min(OUT_ROWS, size)
     for strip in range(0, size, width):
         left = min(strip, size - width)
+        needed = min(left + width + reach, size)  # the blur looks so far ahead
+        if coloured < needed:
+            end_colours(params, begun, coloured, needed, size, scratch)
+            coloured = needed
         if reach > 0:
             blur_columns(left, width, size, pitch, reach, scratch)
             _write_columns(scratch.blurred, 0, left, width, size, pitch, constants, out)

@@ -8,7 +8,6 @@ import numpy as np
 
 from ...compiling import compiled
 from ..spec import Normalize
-from .colour import adjust_colours
 from .compiling import kernel
 from .finish import finish
 from .resize import crop_and_resize
@@ -71,9 +70,5 @@ def augment_view(image, params, row, scratch, constants, out):
     if not _is_possible(image, record, size, scratch):
         return False
     crop_and_resize(image, record, size, scratch)
-    sigma = 0.0
-    if view.itemsize > 1:
-        adjust_colours(record, size, scratch)
-        sigma = record.blur_sigma
-    finish(sigma, size, scratch, constants, view)
+    finish(record, size, scratch, constants, view)
     return True

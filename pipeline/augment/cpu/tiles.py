@@ -88,28 +88,59 @@ def turn_strip(typingctx, source, at, stride, target, to):
     return types.void(source, intp, intp, target, intp), codegen
 
 
-def _to_float(builder, pixels, scale, bias):
-    lanes = pixels.type.count
-    floats = ir.VectorType(_F32, lanes)
-    value = builder.uitofp(builder.zext(pixels, ir.VectorType(_I32, lanes)), floats)
+def _scale(builder, words, scale, bias):
+    """float32 of non-negative 32-bit lanes, times `scale`, plus `bias`."""
     # fmuladd is fused where the CPU can, and a product and a sum elsewhere; fma would call libm.
+    floats = scale.type
     function = cgutils.get_or_insert_function(
-        builder.module, ir.FunctionType(floats, [floats] * 3), f"llvm.fmuladd.v{lanes}f32"
+        builder.module, ir.FunctionType(floats, [floats] * 3), f"llvm.fmuladd.v{floats.count}f32"
     )
-    return builder.call(function, [value, scale, bias])
+    return builder.call(function, [builder.uitofp(words, floats), scale, bias])
 
 
-def _to_bfloat16(builder, value):
-    """The upper half of float32, rounded to nearest, ties to even. NaN does not occur."""
-    words = ir.VectorType(_I32, value.type.count)
-    bits = builder.bitcast(value, words)
+def _to_float(builder, pixels, scale, bias):
+    words = builder.zext(pixels, ir.VectorType(_I32, pixels.type.count))
+    return _scale(builder, words, scale, bias)
 
-    def constant(number):
-        return splat_value(builder, words, _I32(number))
 
-    odd = builder.and_(builder.lshr(bits, constant(16)), constant(1))
-    rounded = builder.add(bits, builder.add(constant(0x7FFF), odd))
-    return builder.trunc(builder.lshr(rounded, constant(16)), ir.VectorType(_I16, value.type.count))
+def _to_bfloat16(builder, pixels, scale, bias):
+    """As `_to_float`, rounded to nearest, ties to even. NaN does not occur.
+
+    Even and odd lanes go apart, so that no lane crosses a register, and are rounded 16 bits wide: a
+    tile takes 200 instructions on AVX2, where widening, rounding and narrowing take 228.
+    """
+    lanes = pixels.type.count
+    words = ir.VectorType(_I32, lanes // 2)
+    sixteen = splat_value(builder, words, _I32(16))
+    pairs = builder.bitcast(pixels, words)
+    even = builder.and_(pairs, splat_value(builder, words, _I32(0xFFFF)))
+    odd = builder.lshr(pairs, sixteen)
+    even, odd = (
+        builder.bitcast(
+            _scale(builder, part, _every_other(builder, scale, k), _every_other(builder, bias, k)),
+            words,
+        )
+        for k, part in enumerate((even, odd))
+    )
+    high = _blend(builder, builder.lshr(even, sixteen), odd, pixels.type)
+    low = _blend(builder, even, builder.shl(odd, sixteen), pixels.type)
+    # Up if the lower half is more than a half, or is a half and the upper one is odd.
+    one, half = (splat_value(builder, pixels.type, _I16(number)) for number in (1, 0x8000))
+    is_up = builder.icmp_unsigned(">", builder.or_(low, builder.and_(high, one)), half)
+    return builder.add(high, builder.zext(is_up, pixels.type))
+
+
+def _every_other(builder, vector, first):
+    mask = _constant(_I32, range(first, vector.type.count, 2))
+    return builder.shuffle_vector(vector, vector, mask)
+
+
+def _blend(builder, even, odd, vector_type):
+    """The even 16-bit lanes of one and the odd ones of the other."""
+    lanes = vector_type.count
+    mask = _constant(_I32, [lane + lane % 2 * lanes for lane in range(lanes)])
+    even, odd = builder.bitcast(even, vector_type), builder.bitcast(odd, vector_type)
+    return builder.shuffle_vector(even, odd, mask)
 
 
 def _to_byte(builder, pixels):
@@ -146,10 +177,10 @@ def write_tile(typingctx, source, at, stride, out, to, out_stride, constants, ph
         for y, pixels in enumerate(columns):
             if signature.args[3].dtype == types.uint8:
                 value = _to_byte(builder, pixels)
+            elif signature.args[3].dtype == types.uint16:
+                value = _to_bfloat16(builder, pixels, scale, bias)
             else:
                 value = _to_float(builder, pixels, scale, bias)
-                if signature.args[3].dtype == types.uint16:
-                    value = _to_bfloat16(builder, value)
             offset = builder.add(to, builder.mul(out_stride, to.type(y)))
             _store(context, builder, signature.args[3], out, offset, value)
         return context.get_dummy_value()
