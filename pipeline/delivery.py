@@ -57,6 +57,12 @@ class Lane(Protocol):
         """
         ...
 
+    def take_wait_s(self) -> float | None:
+        """How long the device had nothing to do but wait for batches, since the last call; None
+        where that is the host's own wait. Waits for nothing itself.
+        """
+        ...
+
 
 class HostLane:
     """A CPU's: everything is done when it returns."""
@@ -78,6 +84,9 @@ class HostLane:
     def hand_over(self, tensors: Sequence[torch.Tensor], ready: Any) -> None:
         return None
 
+    def take_wait_s(self) -> float | None:
+        return None
+
 
 class CudaLane:
     """A stream beside the trainer's."""
@@ -88,6 +97,7 @@ class CudaLane:
         self._device = device
         self._stream = torch.cuda.Stream(device)
         self._steps: deque[torch.cuda.Event] = deque()
+        self._gaps: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
 
     def working(self) -> contextlib.AbstractContextManager[object]:
         return torch.cuda.stream(self._stream)
@@ -100,13 +110,13 @@ class CudaLane:
             block.record_stream(self._stream)
 
     def mark(self) -> Any:
-        event = torch.cuda.Event()
+        event = torch.cuda.Event(enable_timing=True)
         event.record(self._stream)
         return event
 
     def keep_in_reach(self) -> None:
         # A fast host would otherwise fill the memory with views. The thread sleeps meanwhile.
-        step = torch.cuda.Event(blocking=True)
+        step = torch.cuda.Event(enable_timing=True, blocking=True)
         step.record(torch.cuda.current_stream(self._device))
         self._steps.append(step)
         if len(self._steps) > 1:
@@ -117,6 +127,17 @@ class CudaLane:
         stream.wait_event(ready)
         for tensor in tensors:
             tensor.record_stream(stream)
+        if self._steps:
+            self._gaps.append((self._steps[-1], ready))
+
+    def take_wait_s(self) -> float | None:
+        # The host, which runs ahead, waits while the device works. What is lost is the time from
+        # the end of a step to the batch of the next one.
+        waited_ms = 0.0
+        while self._gaps and all(event.query() for event in self._gaps[0]):
+            step, ready = self._gaps.popleft()
+            waited_ms += max(step.elapsed_time(ready), 0.0)
+        return waited_ms / 1000
 
 
 def open_lane(device: torch.device) -> Lane:
@@ -139,6 +160,10 @@ class Delivery:
         self._options = options
         self._labels = labels
         self._lane = lane or open_lane(options.device)
+
+    def take_wait_s(self) -> float | None:
+        """See `Lane.take_wait_s`."""
+        return self._lane.take_wait_s()
 
     def deliver(self, results: Iterator[Result]) -> Iterator[Delivered]:
         """The batches, in order. What `results` raises comes behind those that were made before."""

@@ -67,9 +67,20 @@ class Loader:
         return self._options.source
 
     @property
+    def options(self) -> EngineOptions:
+        """What its engine is told."""
+        return self._options
+
+    @property
     def indices(self) -> np.ndarray:
         """(N,) int64: the samples that it yields."""
         return self._plan.indices
+
+    def take_wait_s(self) -> float | None:
+        """How long the device waited for batches since the last call, without waiting for it; None
+        on a CPU, where the caller itself has waited.
+        """
+        return self._delivery.take_wait_s()
 
     def check_readable(self, count: int) -> None:
         """Try so many samples, spread over all.

@@ -31,7 +31,7 @@ EXIT_STOPPED = 75
 def train(job: Job, run: RunFolder, report: Report) -> bool:
     """Train to the end, or to a signal. True: to the end."""
     config = job.config
-    stopwatch = Stopwatch(batch_size=config.train.batch_size)
+    stopwatch = Stopwatch(batch_size=config.train.batch_size, take_wait_s=job.loader.take_wait_s)
     last_saved = time.monotonic()
     with StopRequest() as stop, _told(job, report), _saved_in_the_end(job, run):
         for epoch in range(job.scheduled_step // job.rate.steps_per_epoch, config.train.epochs):

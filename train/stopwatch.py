@@ -19,8 +19,17 @@ class Pace(NamedTuple):
 class Stopwatch:
     """Measures the training loop; evaluation and saving between epochs do not count."""
 
-    def __init__(self, *, batch_size: int) -> None:
+    def __init__(
+        self, *, batch_size: int, take_wait_s: Callable[[], float | None] = lambda: None
+    ) -> None:
+        """
+        Args:
+            batch_size: pictures of an item.
+            take_wait_s: a GPU's own wait since the last call, see `Loader.take_wait_s`; None: the
+                host's counts.
+        """
         self._batch_size = batch_size
+        self._take_wait_s = take_wait_s
         self._begun = time.perf_counter()
         self._batches = 0
         self._waited = 0.0
@@ -57,6 +66,8 @@ class Stopwatch:
         """Figures since the last call."""
         now = time.perf_counter()
         elapsed = max(now - self._begun, 1e-9)
-        pace = Pace(self._batches * self._batch_size / elapsed, 100 * self._waited / elapsed)
+        device_waited = self._take_wait_s()
+        waited = self._waited if device_waited is None else min(device_waited, elapsed)
+        pace = Pace(self._batches * self._batch_size / elapsed, 100 * waited / elapsed)
         self._begun, self._batches, self._waited = now, 0, 0.0
         return pace

@@ -120,6 +120,9 @@ class WrittenLane:
         assert not self.is_open
         self.log.append("keep in reach")
 
+    def take_wait_s(self) -> float | None:
+        return None
+
     def hand_over(self, tensors: Sequence[torch.Tensor], ready: Any) -> None:
         assert not self.is_open
         self.log.append(("hand over", len(tensors), ready))

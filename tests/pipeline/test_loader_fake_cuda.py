@@ -1,7 +1,7 @@
 """The loader for a GPU, without a GPU: where everything lies, and where the host would wait.
 
-Streams need a driver, so the delivery works on the lane of a CPU; in which order a lane is asked for
-what, is looked at in test_delivery.py.
+Streams need a driver, so the delivery works on the lane of a CPU; in which order a lane is asked
+for what, is looked at in test_delivery.py.
 """
 
 from collections.abc import Callable, Iterator

@@ -56,3 +56,13 @@ def test_pauses_do_not_count_and_each_pace_begins_anew(clock: Clock) -> None:
     assert watch.take_pace() == (2.0, 50.0)
     clock.now += 2
     assert watch.take_pace() == (0.0, 0.0)
+
+
+def test_on_a_gpu_its_own_wait_counts(clock: Clock) -> None:
+    """The host runs ahead of the device, and waits while that is busy."""
+    waits = iter((0.5, 0.0, 100.0))
+    watch = Stopwatch(batch_size=10, take_wait_s=lambda: next(waits))
+    for expected in (5.0, 0.0, 100.0):
+        for _ in watch.waiting_for(batches(clock, (9,)), within=contextlib.nullcontext):
+            clock.now += 1
+        assert watch.take_pace() == (1.0, expected)

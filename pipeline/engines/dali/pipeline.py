@@ -178,7 +178,12 @@ class DaliPipeline:
 
     @staticmethod
     def _crop(picture: Any, size: int, corner: Any, extent: Any, start: Any, end: Any) -> Any:
-        """A view's crop, (size, size, 3) uint8."""
+        """A view's crop, (size, size, 3) uint8.
+
+        Where the filter reaches beyond the window, DALI repeats the window's edge, and Pillow
+        leaves it out: of photographs of 500 px, views of 224 px differ by 0.001 of 255 more on
+        average than by rounding, those of 16 px by 0.4.
+        """
         # `resize` alone could cut the window as well, but reads beyond its edges for the filter.
         window = fn.slice(picture, start=corner, shape=extent, axes=(0, 1))
         return fn.resize(
