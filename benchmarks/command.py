@@ -2,8 +2,9 @@
 
 from ..pipeline.errors import UserError
 from . import convert, loader
+from .gpu import command as gpu
 
-_BENCHMARKS = {"loader": loader.main, "convert": convert.main}
+_BENCHMARKS = {"loader": loader.main, "convert": convert.main, "gpu": gpu.main}
 
 
 def main(argv: list[str]) -> int:

@@ -2,7 +2,8 @@
 
 At equal parameters, each installed engine's views are held against the float64 oracle, operation by
 operation and composed, in units of 1/255 before normalisation. What Pillow's own 8-bit chain (the
-reference implementation's) differs by stands beside it and is not gated.
+reference implementation's) differs by stands beside it and is not gated. Rows called "crops" are of
+views that the engine leaves to the GPU behind the crop; the same code runs here on the CPU.
 """
 
 import argparse
@@ -10,17 +11,15 @@ import json
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 import torch
-from PIL import Image, ImageFilter
+from PIL import Image
 from rich.console import Console
 from rich.table import Table
-from torchvision.transforms import functional as PF
 
 from ..pipeline.arguments import Parser, output, user_path, whole
-from ..pipeline.augment.sampler import BRIGHTNESS, CONTRAST, HUE, SATURATION, draw_views, pack_spec
 from ..pipeline.augment.spec import (
     AugmentConfig,
     AugmentSpec,
@@ -35,14 +34,17 @@ from ..pipeline.augment.spec import (
     build_train_specs,
 )
 from ..pipeline.building import build_loader
-from ..pipeline.decode import decode_rgb
-from ..pipeline.engines import installed
+from ..pipeline.engines import RESIDENT, installed
 from ..pipeline.errors import UserError
 from ..pipeline.sources import Source, open_source
+from .pillow_views import make_pillow_pixels
 
 SEED = 0
-# All engines decode, and our kernel makes the views, on the CPU, where this runs.
-_LIMITS = (0.1, 0.3)
+VIEW_LIMITS = (0.1, 0.3)
+"""Of the CPU kernel: mean over all pictures, and the mean of the worst one."""
+CROP_LIMITS = (0.5, 1.0)
+"""The same where views are finished from crops of 8 bits, on a GPU or here by the same code."""
+_OPS_OF_CROPS = ("crop", "whole view")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,13 @@ def build_cases(size: int) -> dict[str, AugmentSpec]:
 
 
 def make_pixels(
-    source: Source, spec: AugmentSpec, *, engine: str, indices: np.ndarray, oracle: bool = False
+    source: Source,
+    spec: AugmentSpec,
+    *,
+    engine: str,
+    indices: np.ndarray,
+    oracle: bool = False,
+    delivers: Literal["views", "crops"] = "views",
 ) -> np.ndarray:
     """Views of these samples before normalisation, (N, 3, size, size) float64 in 1/255."""
     loader = build_loader(
@@ -105,6 +113,7 @@ def make_pixels(
         engine=engine,
         indices=indices,
         ops="oracle" if oracle else "kernel",
+        delivers=delivers,
     )
     with loader:
         batches = list(loader)
@@ -115,44 +124,6 @@ def make_pixels(
     mean = torch.tensor(spec.normalize.mean).double()[:, None, None]
     std = torch.tensor(spec.normalize.std).double()[:, None, None]
     return ((views * std + mean) * 255).numpy()
-
-
-def make_pillow_pixels(source: Source, spec: AugmentSpec, indices: np.ndarray) -> np.ndarray:
-    """The same views by Pillow's 8-bit operations, as the reference implementation makes them."""
-    adjust = {
-        BRIGHTNESS: PF.adjust_brightness,
-        CONTRAST: PF.adjust_contrast,
-        SATURATION: PF.adjust_saturation,
-        HUE: PF.adjust_hue,
-    }
-    views = []
-    for index in indices:
-        image = decode_rgb(source.read(int(index)))
-        params = draw_views(
-            pack_spec(spec),
-            seed=SEED,
-            epoch=0,
-            indices=np.array([index]),
-            view=0,
-            heights=np.array([image.shape[0]]),
-            widths=np.array([image.shape[1]]),
-        )[0]
-        top, left = int(params["top"]), int(params["left"])
-        box = (left, top, left + int(params["width"]), top + int(params["height"]))
-        resized = (int(params["resized_width"]), int(params["resized_height"]))
-        view: Any = Image.fromarray(image).crop(box).resize(resized, Image.Resampling.BILINEAR)
-        view = PF.crop(
-            view, int(params["offset_top"]), int(params["offset_left"]), spec.size, spec.size
-        )
-        for op in params["jitter_order"] if params["jitter"] else ():
-            view = adjust[int(op)](view, float(params["jitter_factor"][op]))
-        if params["grayscale"]:
-            view = PF.rgb_to_grayscale(view, num_output_channels=3)
-        if params["blur_sigma"] > 0:
-            view = view.filter(ImageFilter.GaussianBlur(float(params["blur_sigma"])))
-        view = PF.hflip(view) if params["flip"] else view
-        views.append(np.asarray(view).transpose(2, 0, 1))
-    return np.stack(views).astype(np.float64)
 
 
 def compare(
@@ -182,10 +153,13 @@ def examine(
         oracle = make_pixels(source, spec, engine="torchvision", indices=indices, oracle=True)
         for engine in engines:
             made = make_pixels(source, spec, engine=engine, indices=indices)
-            rows.append(compare(engine, ops, made, oracle, _LIMITS))
+            rows.append(compare(engine, ops, made, oracle, VIEW_LIMITS))
             if ops == "whole view":
                 pictures[engine] = _draw_worst(made, oracle)
-        pillow = make_pillow_pixels(source, spec, indices)
+        for engine in (*engines, RESIDENT) if ops in _OPS_OF_CROPS else ():
+            made = make_pixels(source, spec, engine=engine, indices=indices, delivers="crops")
+            rows.append(compare(f"{engine}, crops", ops, made, oracle, CROP_LIMITS))
+        pillow = make_pillow_pixels(source, spec, indices, seed=SEED)
         rows.append(compare("Pillow, 8 bits", ops, pillow, oracle, None))
     return rows, pictures
 

@@ -22,7 +22,7 @@ COMMANDS = {
     "pretrain": ("train.pretrain_command", "pre-train SimSiam"),
     "bench": (
         "benchmarks.command",
-        "images per second of this machine's loaders and of convert",
+        "images per second of this machine's loaders, of convert, and all of a GPU",
     ),
     "config": ("train.config_command", "every key of the configuration, or of a recipe"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),

@@ -12,6 +12,11 @@ def test_kernel_holds_in_every_operation(tmp_path) -> None:
     gated = [row for row in rows if row.limit_mean is not None]
     assert {row.ops for row in gated} >= {"crop", "hue", "blur", "whole view", "evaluation"}
     assert all(row.holds for row in gated)
+    crops = [row for row in gated if row.engine.endswith("crops")]
+    assert {row.engine for row in crops} == {"torchvision, crops", "resident, crops"}
+    assert {row.ops for row in crops} == {"crop", "whole view"}
+    assert all((row.limit_mean, row.limit_worst_image) == (0.5, 1.0) for row in crops)
+    assert all(row.mean > 0.1 for row in crops)  # they are of 8 bits
     assert worst["torchvision"].size == (3 * 64, 64)
 
 

@@ -1,0 +1,1 @@
+"""`swiftsiam bench gpu`: all that a GPU can tell, in half an hour: see `command`."""

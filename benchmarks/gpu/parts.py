@@ -1,0 +1,31 @@
+"""The parts of `bench gpu`, in their order: what is right first, then what is fast."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """A process of its own."""
+
+    module: str
+    """Has a function of the part's name: (context) -> records, one by one."""
+    limit_s: int
+    what: str
+
+
+PARTS: dict[str, Part] = {
+    "environment": Part(module="environment", limit_s=60, what="versions, driver, compiler, cores"),
+    "tests": Part(module="environment", limit_s=240, what="the tests that need a GPU"),
+    "kernels": Part(module="kernels", limit_s=150, what="views and crops against plain torch"),
+    "transfers": Part(module="transfers", limit_s=60, what="ceilings: copies, products"),
+    "delivery": Part(module="delivery", limit_s=120, what="pinned memory, waits, equal views"),
+    "decoding": Part(module="decoding", limit_s=90, what="DALI's decoder against libjpeg-turbo"),
+    "optimizer": Part(module="steps", limit_s=60, what="a skipped first step, in fp32 and fp16"),
+    "memory": Part(module="steps", limit_s=60, what="of a step, for each picture"),
+    "kernel_times": Part(module="kernels", limit_s=90, what="how long views and crops take"),
+    "step_times": Part(module="steps", limit_s=240, what="lanes of the step on a cached batch"),
+    "loader_times": Part(module="loaders", limit_s=300, what="engines, threads, decoder's load"),
+    "resident_times": Part(module="loaders", limit_s=90, what="CIFAR's shape, on the GPU"),
+    "end_to_end": Part(module="loaders", limit_s=240, what="the step with each loader running"),
+}
+"""By name."""

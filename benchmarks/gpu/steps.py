@@ -1,0 +1,161 @@
+"""The step alone, on a cached batch: is it right, what does it take, how fast is each lane?"""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import torch
+
+from ...model.method import ModelConfig, build_method
+from ...pipeline.errors import UserError
+from ...train.device import build_autocast
+from ...train.optim import OptimConfig, build_optimizer
+from ...train.step import TrainStep
+from .context import Context, Record, interleaved
+
+Views = tuple[torch.Tensor, ...]
+
+_LANES = {
+    "eager bf16": ("bf16", False),
+    "eager fp16": ("fp16", False),
+    "eager fp32": ("fp32", False),
+    "compiled bf16": ("bf16", True),
+}
+_STEPS = 10
+_WARM_UP = 5
+_MB_A_PICTURE = 88  # of saved tensors, both views, bf16, eager, ResNet-50 (counted on a CPU)
+
+
+def build_step(context: Context, precision: str, *, compiled: bool) -> TrainStep:
+    """As a job builds it; in a rehearsal the graph is captured, and inductor left out."""
+    torch.manual_seed(0)
+    device = context.device.type
+    config = ModelConfig(backbone=context.sizes.backbone)  # type: ignore[arg-type]
+    model = build_method(config).to(context.device)
+    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if compiled and not context.is_cuda:
+        model.compile(backend="eager")
+    return TrainStep(
+        model,
+        build_optimizer(model, OptimConfig(), lr=0.05),
+        autocast=build_autocast(precision, device),
+        scaler=torch.amp.GradScaler(device, enabled=precision == "fp16"),
+        compiled=compiled and context.is_cuda,
+    )
+
+
+def make_views(context: Context, count: int, dtype: torch.dtype) -> Views:
+    """Two views of noise, as the loader delivers them."""
+    shape = (count, context.sizes.size, context.sizes.size, 3)
+    return tuple(
+        torch.randn(shape, device=context.device).to(dtype).permute(0, 3, 1, 2) for _ in range(2)
+    )
+
+
+def lane_dtype(precision: str) -> torch.dtype:
+    """Of the views of a lane."""
+    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+
+
+def optimizer(context: Context) -> Iterator[Record]:
+    """Fused SGD that skips its first step leaves weights and momentum as they were, and then agrees
+    with plain SGD; a step waits for nothing.
+    """
+    torch.manual_seed(0)
+    parameter = torch.nn.Parameter(torch.randn(1000, device=context.device))
+    plain = torch.nn.Parameter(parameter.detach().clone())
+    fused = torch.optim.SGD([parameter], lr=0.1, momentum=0.9, weight_decay=1e-4, fused=True)
+    fused.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
+    other = torch.optim.SGD([plain], lr=0.1, momentum=0.9, weight_decay=1e-4, foreach=False)
+    before = parameter.detach().clone()
+    for number in range(4):
+        gradient = torch.randn(1000, device=context.device)
+        parameter.grad, plain.grad = gradient.clone(), gradient.clone()
+        fused.grad_scale = None  # type: ignore[attr-defined]
+        fused.found_inf = torch.full((), float(number == 0), device=context.device)  # type: ignore
+        fused.step()
+        if number == 0:
+            buffer = fused.state[parameter]["momentum_buffer"]
+            unchanged = torch.equal(parameter, before) and not buffer.any()
+            yield context.check("a skipped first step changes nothing", bool(unchanged))
+        else:
+            other.step()
+    worst = float((parameter - plain).detach().abs().max())
+    yield context.check("then as plain SGD", worst < 1e-5, worst=worst)
+    for precision in ("bf16", "fp16") if context.is_cuda else ("fp32",):
+        yield _look_for_waits(context, precision)
+
+
+def _look_for_waits(context: Context, precision: str) -> Record:
+    step = build_step(context, precision, compiled=False)
+    views = make_views(context, 8, lane_dtype(precision))
+    labels = torch.zeros(8, dtype=torch.int64, device=context.device)
+    for _ in range(3):
+        step(views, labels)
+    try:
+        with context.waits_refused():
+            step(views, labels)
+    except RuntimeError as error:
+        return context.check(f"{precision}: no wait in a step", False, error=str(error)[:500])
+    return context.check(f"{precision}: no wait in a step", True)
+
+
+def memory(context: Context) -> Iterator[Record]:
+    """Of a step at two small batches; from them, of the whole one, before it is tried."""
+    peaks = {}
+    for count in (64, 128) if context.is_cuda else (4, 8):
+        if context.is_cuda:
+            torch.cuda.reset_peak_memory_stats()
+        step = build_step(context, context.precision, compiled=False)
+        views = make_views(context, count, lane_dtype(context.precision))
+        labels = torch.zeros(count, dtype=torch.int64, device=context.device)
+        for _ in range(2):
+            step(views, labels)
+        context.synchronize()
+        peaks[count] = torch.cuda.max_memory_allocated() if context.is_cuda else 0
+        del step, views
+    (few, low), (more, high) = peaks.items()
+    each = (high - low) / (more - few)
+    expected = low + each * (context.sizes.batch - few)
+    has = torch.cuda.get_device_properties(context.device).total_memory if context.is_cuda else 0
+    yield context.check(
+        f"room for a batch of {context.sizes.batch}",
+        expected < 0.92 * has if context.is_cuda else None,
+        mb_a_picture=round(each / 1e6, 1),
+        counted_mb_a_picture=_MB_A_PICTURE,
+        expected_gb=round(expected / 1e9, 1),
+        gpu_gb=round(has / 1e9, 1),
+    )
+
+
+def step_times(context: Context) -> Iterator[Record]:
+    """Images per second of each lane; all of them interleaved, the compiled one's start apart."""
+    lanes: dict[str, Callable[[], float]] = {}
+    for name, (precision, compiled) in _LANES.items():
+        try:
+            lanes[name], first_s = _prepare(context, precision, compiled=compiled)
+        except (RuntimeError, UserError) as error:  # no room, no compiler
+            yield context.check(name, False, error=f"{type(error).__name__}: {error}"[:500])
+            continue
+        yield context.check(f"{name}: start", None, seconds=round(first_s, 1))
+    for name, values in interleaved(lanes, rounds=context.sizes.rounds).items():
+        if values:
+            work = f"{context.sizes.backbone}, {context.sizes.size} px, cached batch"
+            yield context.rate(name, values, scope="step", engine="none", work=work)
+
+
+def _prepare(
+    context: Context, precision: str, *, compiled: bool
+) -> tuple[Callable[[], float], float]:
+    """A measurement in images per second; and seconds of the warm-up."""
+    step = build_step(context, precision, compiled=compiled)
+    count = context.sizes.batch
+    views = make_views(context, count, lane_dtype(precision))
+    labels = torch.zeros(count, dtype=torch.int64, device=context.device)
+    steps = _STEPS if context.is_cuda else 1
+
+    def run(number: int) -> None:
+        for _ in range(number):
+            step(views, labels)
+
+    first_s = context.seconds(partial(run, _WARM_UP if context.is_cuda else 1))
+    return lambda: steps * count / context.seconds(partial(run, steps)), first_s
