@@ -1,10 +1,10 @@
-"""`swiftsiam bench`: the benchmarks by name."""
+"""`swiftsiam bench`: the benchmarks by name. Each is imported on use."""
+
+from importlib import import_module
 
 from ..pipeline.errors import UserError
-from . import convert, loader
-from .gpu import command as gpu
 
-_BENCHMARKS = {"loader": loader.main, "convert": convert.main, "gpu": gpu.main}
+_BENCHMARKS = {"loader": ".loader", "convert": ".convert", "gpu": ".gpu.command"}
 
 
 def main(argv: list[str]) -> int:
@@ -15,4 +15,4 @@ def main(argv: list[str]) -> int:
             print(f"usage: swiftsiam bench {known} [arguments]")
             return 0
         raise UserError(f"bench {' '.join(argv[:1])}: name a benchmark: {known}")
-    return _BENCHMARKS[argv[0]](argv[1:])
+    return import_module(_BENCHMARKS[argv[0]], __package__).main(argv[1:])
