@@ -12,30 +12,12 @@ from ...pipeline.augment.spec import AugmentSpec, Normalize, ResizeCenterCrop
 from ...pipeline.contract import EngineOptions, Request, Result
 from ...pipeline.decode import decode_rgb
 from ...pipeline.engines import ENGINES, build
+from ...pipeline.sources.memory import MemorySource
 from .context import Context, Record
 from .pictures import make_jpeg
 
 _LIMITS = (0.5, 1.0)  # of 255: mean, and the worst picture's mean
 _SIDE = 320
-
-
-class _Files:
-    """Encoded pictures in memory, as a source."""
-
-    classes, format = (), "memory"
-
-    def __init__(self, files: list[bytes]) -> None:
-        self._files = files
-        self.labels = np.full(len(files), -1, np.int64)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def read(self, index: int) -> bytes:
-        return self._files[index]
-
-    def key(self, index: int) -> str:
-        return str(index)
 
 
 def build_kinds() -> dict[str, list[bytes]]:
@@ -93,7 +75,7 @@ def _decode(
     """(N, size, size, 3) uint8: the middle of each picture; and seconds, without the start."""
     crop = ResizeCenterCrop(size=size, resize=size)
     options = EngineOptions(
-        source=_Files(files),  # type: ignore[arg-type]
+        source=MemorySource(files),
         specs=(AugmentSpec(ops=(crop, Normalize())),),
         seed=0,
         batch_size=1,

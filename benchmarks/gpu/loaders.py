@@ -15,6 +15,7 @@ from ...pipeline.engines import ENGINES, RESIDENT, installed
 from ...pipeline.loader import Loader
 from ...pipeline.machine import num_cores
 from ...pipeline.sources import Source, open_source
+from ...pipeline.sources.memory import MemorySource
 from ..spread import spread
 from .context import Context, Record
 from .pictures import find_pictures
@@ -103,29 +104,16 @@ def _race(
     yield context.rate(name, values, scope="loader", engine=engine, work=work, **figures)
 
 
-class _Noise:
-    """CIFAR's shape: raw pictures of 32 px in memory."""
-
-    classes = tuple(map(str, range(_NUM_CLASSES)))
-    format = "memory"
-
-    def __init__(self, count: int) -> None:
-        self._pixels = np.random.default_rng(0).integers(0, 256, (count, 3072), np.uint8)
-        self.labels = np.arange(count) % _NUM_CLASSES
-
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def read(self, index: int) -> bytes:
-        return b"P6\n32 32\n255\n" + self._pixels[index].tobytes()
-
-    def key(self, index: int) -> str:
-        return str(index)
+def _make_cifar(count: int) -> MemorySource:
+    """CIFAR's shape: raw pictures of 32 px, ten classes."""
+    pixels = np.random.default_rng(0).integers(0, 256, (count, 3072), np.uint8)
+    files = [b"P6\n32 32\n255\n" + picture.tobytes() for picture in pixels]
+    return MemorySource(files, labels=np.arange(count) % _NUM_CLASSES)
 
 
 def resident_times(context: Context) -> Iterator[Record]:
     """Views of 32 px of a set that lies on the device: loader alone."""
-    source: Any = _Noise(context.sizes.num_resident)
+    source = _make_cifar(context.sizes.num_resident)
     specs = build_train_specs(AugmentConfig(preset="cifar", size=32))
     begun = time.perf_counter()
     with build(context, source, RESIDENT, "crops", specs=specs) as loader:

@@ -1,6 +1,7 @@
 """Engines, and loaders over them, for the tests of the contract."""
 
 import contextlib
+import dataclasses
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import torch
 from PIL import Image
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
 from swiftsiam.pipeline.building import build_loader
-from swiftsiam.pipeline.contract import Batch
+from swiftsiam.pipeline.contract import Batch, EngineOptions
 from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source, open_source
@@ -82,6 +83,26 @@ def listed() -> type[ListedSource]:
 def source(class_folder: Path) -> Source:
     """23 pictures in three classes."""
     return open_source(class_folder)
+
+
+@pytest.fixture
+def make_options(source: Source) -> Callable[..., EngineOptions]:
+    """(**changes) → options of a training engine on the CPU: two views, batches of four."""
+
+    def make_options(**changes: object) -> EngineOptions:
+        options = EngineOptions(
+            source=source,
+            specs=build_train_specs(AugmentConfig(size=SIZE)),
+            seed=0,
+            batch_size=4,
+            dtype=torch.float32,
+            device=torch.device("cpu"),
+            num_workers=2,
+            max_bad_samples=0,
+        )
+        return dataclasses.replace(options, **changes)
+
+    return make_options
 
 
 @pytest.fixture

@@ -20,7 +20,6 @@ from swiftsiam.pipeline.augment.spec import (
 from swiftsiam.pipeline.contract import Batch, EngineOptions, Result
 from swiftsiam.pipeline.delivery import Delivered, Delivery, HostLane
 from swiftsiam.pipeline.loader import Loader
-from swiftsiam.pipeline.sources import Source
 
 MakeLoader = Callable[..., Loader]
 STD = torch.tensor(Normalize().std).view(3, 1, 1)
@@ -129,18 +128,8 @@ class WrittenLane:
 
 
 @pytest.fixture
-def options(source: Source) -> EngineOptions:
-    return EngineOptions(
-        source=source,
-        specs=build_train_specs(AugmentConfig(size=16)),
-        seed=0,
-        batch_size=2,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        num_workers=0,
-        max_bad_samples=0,
-        delivers="crops",
-    )
+def options(make_options: Callable[..., EngineOptions]) -> EngineOptions:
+    return make_options(batch_size=2, delivers="crops")
 
 
 def some_results(count: int, log: list[Any]) -> Iterator[Result]:

@@ -54,6 +54,7 @@ def main(device: str) -> None:
     from ...augment.spec import AugmentSpec, Normalize, ResizeCenterCrop
     from ...contract import EngineOptions, Request
     from ...decode import decode_rgb
+    from ...sources.memory import MemorySource
     from .. import build
 
     y, x = np.mgrid[0:_SIDE, 0:_SIDE]
@@ -62,22 +63,9 @@ def main(device: str) -> None:
     Image.fromarray(picture).save(buffer, "JPEG", quality=95)
     data = buffer.getvalue()
 
-    class OnePicture:
-        classes, format = (), "memory"
-        labels = np.zeros(1, np.int64)
-
-        def __len__(self) -> int:
-            return 1
-
-        def read(self, index: int) -> bytes:
-            return data
-
-        def key(self, index: int) -> str:
-            return "picture"
-
     crop = ResizeCenterCrop(size=_SIDE, resize=_SIDE)
     options = EngineOptions(
-        source=OnePicture(),  # type: ignore[arg-type]
+        source=MemorySource([data]),
         specs=(AugmentSpec(ops=(crop, Normalize())),),
         seed=0,
         batch_size=1,

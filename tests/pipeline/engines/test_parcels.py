@@ -12,12 +12,10 @@ import numpy as np
 import pytest
 import torch
 from swiftsiam.pipeline.augment.sampler import PARAMS
-from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.contract import BadSample, EngineOptions, Result
 from swiftsiam.pipeline.engines import parcels
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.loader import Loader
-from swiftsiam.pipeline.sources import Source
 from torch.utils.data._utils.pin_memory import pin_memory
 
 pytestmark = pytest.mark.slow
@@ -31,17 +29,8 @@ def not_yet_warned() -> None:
 
 
 @pytest.fixture
-def options(source: Source) -> EngineOptions:
-    return EngineOptions(
-        source=source,
-        specs=build_train_specs(AugmentConfig(size=16)),
-        seed=0,
-        batch_size=4,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        num_workers=2,
-        max_bad_samples=0,
-    )
+def options(make_options: Callable[..., EngineOptions]) -> EngineOptions:
+    return make_options()
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

@@ -1,6 +1,5 @@
 """Pictures that lie on the device: the other engines' batches, decoded once."""
 
-import dataclasses
 from collections.abc import Callable
 
 import numpy as np
@@ -9,7 +8,8 @@ import torch
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_eval_spec, build_train_specs
 from swiftsiam.pipeline.building import build_loader
 from swiftsiam.pipeline.contract import Batch, EngineOptions, Request, Result
-from swiftsiam.pipeline.engines import build, resident_engine
+from swiftsiam.pipeline.engines import resident_engine
+from swiftsiam.pipeline.engines.resident_engine import ResidentEngine
 from swiftsiam.pipeline.errors import BadSampleError, UserError
 from swiftsiam.pipeline.loader import Loader
 from swiftsiam.pipeline.sources import Source
@@ -24,21 +24,6 @@ def load(source: Source, engine: str, **changes: object) -> tuple[list[Batch], L
     settings |= {"delivers": "crops", "num_workers": 0}
     with build_loader(source=source, engine=engine, **(settings | changes)) as loader:
         return [batch for _ in range(2) for batch in loader], loader
-
-
-def options_for(source: Source, **changes: object) -> EngineOptions:
-    options = EngineOptions(
-        source=source,
-        specs=SPECS,
-        seed=0,
-        batch_size=4,
-        dtype=torch.float32,
-        device=torch.device("cpu"),
-        num_workers=2,
-        max_bad_samples=1,
-        delivers="crops",
-    )
-    return dataclasses.replace(options, **changes)
 
 
 def assert_same(made: list[Batch], expected: list[Batch]) -> None:
@@ -79,12 +64,24 @@ def test_bad_samples_are_replaced_or_end_the_run(
     assert "bad sample file 7" in capsys.readouterr().err
 
 
-def test_empty_rows(source: Source, listed: Callable[..., Source]) -> None:
+@pytest.fixture
+def make_engine(make_options: Callable[..., EngineOptions]) -> Callable[..., ResidentEngine]:
+    """(**changes of the options) → the engine."""
+
+    def make_engine(**changes: object) -> ResidentEngine:
+        settings = {"specs": SPECS, "delivers": "crops", "max_bad_samples": 1}
+        return resident_engine.build(make_options(**(settings | changes)))
+
+    return make_engine
+
+
+def test_empty_rows(
+    source: Source, listed: Callable[..., Source], make_engine: Callable[..., ResidentEngine]
+) -> None:
     """Of an evaluation: what cannot be read, and what fills up the last batch."""
     files = [source.read(0), b"junk", source.read(2)]
-    options = options_for(listed(*files), max_bad_samples=None)
-    request = Request(0, np.array([2, 1, -1, 0]))
-    (result,) = build("resident", options).stream(iter([request]))
+    engine = make_engine(source=listed(*files), max_bad_samples=None)
+    (result,) = engine.stream(iter([Request(0, np.array([2, 1, -1, 0]))]))
     assert result.index.tolist() == [2, -1, -1, 0]
     assert [bad.index for bad in result.bad] == [1]
     crops = result.pixels[0].view(2, 4, SIZE, SIZE, 3)
@@ -112,11 +109,10 @@ def test_pictures_are_decoded_once(source: Source, monkeypatch: pytest.MonkeyPat
 
 
 def test_more_pictures_than_go_to_the_device_at_a_time(
-    source: Source, monkeypatch: pytest.MonkeyPatch
+    source: Source, monkeypatch: pytest.MonkeyPatch, make_engine: Callable[..., ResidentEngine]
 ) -> None:
     def make() -> list[Result]:
-        request = Request(0, np.arange(len(source)))
-        return list(build("resident", options_for(source)).stream(iter([request])))
+        return list(make_engine().stream(iter([Request(0, np.arange(len(source)))])))
 
     (at_once,) = make()
     monkeypatch.setattr(resident_engine, "_CHUNK_BYTES", 20_000)
@@ -124,9 +120,11 @@ def test_more_pictures_than_go_to_the_device_at_a_time(
     assert torch.equal(at_once.pixels[0], in_chunks.pixels[0])
 
 
-def test_a_step_can_train_on_what_an_evaluation_has_loaded(source: Source) -> None:
+def test_a_step_can_train_on_what_an_evaluation_has_loaded(
+    make_engine: Callable[..., ResidentEngine],
+) -> None:
     with torch.inference_mode():
-        engine = build("resident", options_for(source))
+        engine = make_engine()
     (result,) = engine.stream(iter([Request(0, np.arange(4))]))
     assert not result.pixels[0].is_inference()
     assert not engine._pictures.pixels.is_inference()
