@@ -97,7 +97,10 @@ class CudaLane:
         self._device = device
         self._stream = torch.cuda.Stream(device)
         self._steps: deque[torch.cuda.Event] = deque()
+        self._asked: torch.cuda.Event | None = None
+        """Behind the trainer's last step, until its next batch is handed over."""
         self._gaps: deque[tuple[torch.cuda.Event, torch.cuda.Event]] = deque()
+        self._waited_ms = 0.0
 
     def working(self) -> contextlib.AbstractContextManager[object]:
         return torch.cuda.stream(self._stream)
@@ -110,7 +113,7 @@ class CudaLane:
             block.record_stream(self._stream)
 
     def mark(self) -> Any:
-        event = torch.cuda.Event(enable_timing=True)
+        event = torch.cuda.Event()
         event.record(self._stream)
         return event
 
@@ -119,6 +122,7 @@ class CudaLane:
         step = torch.cuda.Event(enable_timing=True, blocking=True)
         step.record(torch.cuda.current_stream(self._device))
         self._steps.append(step)
+        self._asked = step
         if len(self._steps) > 1:
             self._steps.popleft().synchronize()
 
@@ -127,17 +131,27 @@ class CudaLane:
         stream.wait_event(ready)
         for tensor in tensors:
             tensor.record_stream(stream)
-        if self._steps:
-            self._gaps.append((self._steps[-1], ready))
+        if self._asked is not None:
+            # Not `ready`: a batch that has long been there may be handed over late, since the host
+            # was kept by the one after it.
+            begun = torch.cuda.Event(enable_timing=True)
+            begun.record(stream)
+            self._gaps.append((self._asked, begun))
+            self._asked = None
+        self._add_gaps()
 
     def take_wait_s(self) -> float | None:
+        self._add_gaps()
+        waited_s, self._waited_ms = self._waited_ms / 1000, 0.0
+        return waited_s
+
+    def _add_gaps(self) -> None:
+        """Add up those that are over, so that few events are kept though nobody asks."""
         # The host, which runs ahead, waits while the device works. What is lost is the time from
-        # the end of a step to the batch of the next one.
-        waited_ms = 0.0
+        # the end of a step to where the next one may begin.
         while self._gaps and all(event.query() for event in self._gaps[0]):
-            step, ready = self._gaps.popleft()
-            waited_ms += max(step.elapsed_time(ready), 0.0)
-        return waited_ms / 1000
+            step, begun = self._gaps.popleft()
+            self._waited_ms += max(step.elapsed_time(begun), 0.0)
 
 
 def open_lane(device: torch.device) -> Lane:
