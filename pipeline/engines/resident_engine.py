@@ -72,6 +72,9 @@ class Pictures:
         empty = torch.empty(0, dtype=torch.uint8, device=device)
         self.pixels = torch.cat(chunks) if chunks else empty
         """(total,) uint8 on the device: pictures one after another, each as rows of RGB."""
+        if device.type == "cuda":
+            # Batches are made on the delivery's stream, which does not wait for this one by itself.
+            torch.cuda.synchronize(device)
 
 
 def _decode_all(source: Source, num_threads: int) -> Iterator[np.ndarray | str]:

@@ -52,6 +52,7 @@ class HostEngine:
 def without_driver(monkeypatch: pytest.MonkeyPatch) -> None:
     """What asks a driver, or takes the address of memory, which fakes do not have."""
     monkeypatch.setattr(delivery, "open_lane", lambda device: delivery.HostLane())
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     for module in (views, crops_module):
         monkeypatch.setattr(module, "runs_triton", lambda device: False)
     monkeypatch.setattr(
@@ -104,6 +105,16 @@ def test_evaluation(source: Source, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_pictures_that_lie_on_the_device(source: Source) -> None:
     made = build(source, engine="resident", delivers="crops", dtype=torch.bfloat16)
     assert_on_the_device(list(made), torch.bfloat16)
+
+
+@pytest.mark.usefixtures("without_driver", "watch")
+def test_pictures_are_there_before_another_stream_reads_them(
+    source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waited: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "synchronize", waited.append)
+    build(source, engine="resident", delivers="crops")
+    assert waited == [CUDA]
 
 
 @pytest.mark.usefixtures("without_driver")

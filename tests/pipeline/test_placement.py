@@ -103,6 +103,22 @@ def test_small_sets_lie_on_the_gpu(choose: Choose) -> None:
         choose(NO_ROOM, resident="on")
 
 
+def test_pictures_take_twice_their_memory_while_they_are_put_together(
+    choose: Choose, source: Source
+) -> None:
+    needed = estimate_decoded_bytes(source)
+    assert choose(GPU._replace(gpu_bytes=3 * needed), resident="on").is_resident
+    with pytest.raises(UserError, match=r"at most 40% fit, set loader.resident=off"):
+        choose(GPU._replace(gpu_bytes=2 * needed), resident="on")
+
+
+def test_what_a_resumed_run_was_begun_with_can_be_unset(choose: Choose) -> None:
+    """Its configuration says gpu and on, which nobody has asked for."""
+    with pytest.raises(UserError, match=r"set loader.device=auto loader.resident=auto"):
+        choose(CPU, asked="gpu", resident="on")
+    assert choose(CPU, asked="auto", resident="auto").name == "cpu"
+
+
 def test_the_estimate_is_of_all_pictures(
     listed: Callable[..., Source], encode: Callable[..., bytes]
 ) -> None:
