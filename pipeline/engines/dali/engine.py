@@ -161,6 +161,8 @@ class _Producer:
                 writer.finish(piece, workers, num_shares=self._num_threads)
                 if piece.error is not None:
                     self._explain(piece, piece.error)
+                elif piece.encoded:
+                    self._num_unexplained = 0
                 if piece.is_last:
                     self._put(writer.result(piece.rows))
                 if self._stopping.is_set():
@@ -200,7 +202,9 @@ class _Producer:
         return read_sample(self._options.source, row, index, suspects=self._suspects)
 
     def _explain(self, piece: Piece, error: Exception) -> None:
-        """Keep the culprits of DALI's failure from it; raise the error if there are never any."""
+        """Keep the culprits of DALI's failure from it; raise the error if there are none, and DALI
+        does nothing but fail. (A GPU's decoder may refuse a file now and then that another takes.)
+        """
         culprits = {sample.index for sample in piece.encoded if piece.rows.bad[sample.row]}
         self._suspects |= culprits
         self._num_unexplained = 0 if culprits else self._num_unexplained + 1

@@ -274,6 +274,21 @@ def test_dali_failing_on_good_pictures_is_an_error(
         by_dali(options_for(listed(*[undecodable] * 99)), requests(99))
 
 
+def test_a_file_now_and_then_that_dali_alone_refuses_ends_no_run(
+    listed: Callable[..., Source],
+    source: Source,
+    odd_files: dict[str, bytes],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In every second piece, of 9 pictures."""
+    from swiftsiam.pipeline.engines import rows
+
+    good, refused = source.read(0), odd_files["tables.jpg"]
+    monkeypatch.setattr(rows, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
+    results = by_dali(options_for(listed(*[refused, *[good] * 17] * 5)), requests(90))
+    assert np.concatenate([result.index for result in results]).tolist() == list(range(90))
+
+
 def test_an_error_in_a_thread_reaches_the_trainer(
     listed: Callable[..., Source], class_folder: Path
 ) -> None:
