@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
+from .ahead import RequestsAhead
 from .contract import BadSample, Batch, Engine, EngineOptions, Request
 from .decode import decode_rgb
 from .delivery import Delivered, Delivery
@@ -17,6 +18,9 @@ from .engines import build
 from .errors import BadSampleError, UserError, one_line
 from .order import BatchPlan
 from .sources import Source
+
+_ROWS_AHEAD = 2**14  # of requests: while a new epoch's order is sorted, half of them are made
+_JOIN_S = 10.0
 
 
 class Loader:
@@ -53,6 +57,7 @@ class Loader:
         labels = torch.from_numpy(np.append(options.source.labels, -1))
         self._delivery = Delivery(options, labels=labels)
         self._delivered: Iterator[Delivered] | None = None
+        self._drawing: RequestsAhead | None = None
         self._stream_at: tuple[int, int] | None = None
         self._epoch = 0
         self._position = 0
@@ -124,7 +129,7 @@ class Loader:
             if self._delivered is not None or self._engine is None:
                 self.close()
                 self._engine = build(self.engine_name, self._options)
-            results = self._engine.stream(self._requests(epoch, start))
+            results = self._engine.stream(self._draw_requests(epoch, start))
             self._delivered = self._delivery.deliver(results)
         delivered = self._delivered
         self._stream_at = None  # an iteration broken off leaves the stream at no known place
@@ -143,6 +148,16 @@ class Loader:
         self._epoch, self._position = epoch + 1, 0
         if self._plan.train and epoch + 1 != self._num_epochs:
             self._stream_at = (epoch + 1, 0)
+
+    def _draw_requests(self, epoch: int, start: int) -> Iterator[Request]:
+        """`_requests`, by a thread of its own where the engine has any: an epoch's first one takes
+        a while.
+        """
+        requests = self._requests(epoch, start)
+        if self._options.num_workers:
+            count = -(-_ROWS_AHEAD // self._options.batch_size)
+            requests = self._drawing = RequestsAhead(requests, count=count)
+        return requests
 
     def _requests(self, epoch: int, start: int) -> Iterator[Request]:
         """The rest of this epoch and, in training, all that follow."""
@@ -181,9 +196,11 @@ class Loader:
 
     def close(self) -> None:
         """Stop the workers. The loader can be iterated again; harmless when called twice."""
+        if self._drawing is not None:  # first, since the engine's threads may wait for it
+            self._drawing.stop(_JOIN_S)
         if self._engine is not None:
             self._engine.close()
-        self._engine = self._delivered = self._stream_at = None
+        self._drawing = self._engine = self._delivered = self._stream_at = None
 
     def __enter__(self) -> "Loader":
         return self

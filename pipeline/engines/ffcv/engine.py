@@ -21,7 +21,6 @@ from .threads import Crew
 
 _CHUNK = 32  # rows: each call of the loop holds the GIL for some 40 µs
 _AHEAD = 3  # batches: one being made, one or two that wait for the trainer
-_ROWS_AHEAD = 2**14  # of requests: while a new epoch's order is sorted, half of them are made
 
 
 def build(options: EngineOptions) -> "FfcvEngine":
@@ -69,7 +68,6 @@ class FfcvEngine:
             num_threads=num_threads,
             chunk=chunk,
             ahead=ahead,
-            requests_ahead=-(-_ROWS_AHEAD // options.batch_size),
         )
         weakref.finalize(self, self._crew.stop)
         return map(LoopRows.result, self._crew.results())

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Generic, Protocol, TypeVar
 
 from ...contract import Request
-from .ahead import RequestsAhead
-from .priority import lower_priority
+from ...priority import lower_priority
 
 _JOIN_S = 10.0
 
@@ -54,20 +53,17 @@ class Crew(Generic[BatchT]):
         num_threads: int,
         chunk: int,
         ahead: int,
-        requests_ahead: int,
     ) -> None:
         """
         Args:
-            requests: drawn one at a time, by a thread of their own unless there are no threads.
+            requests: drawn by the threads, one at a time.
             open_batch: makes the empty batch of a request.
             build_maker: called once in each thread, first of all; what it returns fills rows.
             num_threads: 0: none.
             chunk: rows that a thread makes at a time.
             ahead: batches under way or waiting to be fetched, at most.
-            requests_ahead: requests that wait to become batches, at most.
         """
-        self._drawn = RequestsAhead(requests, count=requests_ahead) if num_threads else None
-        self._requests = self._drawn or requests
+        self._requests = requests
         self._open_batch = open_batch
         self._build_maker = build_maker
         self._chunk = chunk
@@ -109,8 +105,6 @@ class Crew(Generic[BatchT]):
             self._stopping = True
             self._changed.notify_all()
         deadline = time.monotonic() + _JOIN_S
-        if self._drawn is not None:  # before the others, of which one may wait for it
-            self._drawn.stop(_JOIN_S)
         for thread in self._threads:
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0))

@@ -8,7 +8,7 @@ import threading
 from collections import deque
 from collections.abc import Iterator
 
-from ...contract import Request
+from .contract import Request
 from .priority import lower_priority
 
 
@@ -27,7 +27,7 @@ class RequestsAhead:
         self._drawn: deque[Request] = deque()
         self._error: BaseException | None = None
         self._ended = False
-        # A daemon, as those that fill the batches.
+        # A daemon: an interpreter that ends without `stop` must not wait for it.
         self._thread = threading.Thread(target=self._work, name="swiftsiam-requests", daemon=True)
         self._thread.start()
 
