@@ -16,12 +16,13 @@ from ...pipeline.sources.memory import MemorySource
 from .context import Context, Record
 from .pictures import make_jpeg
 
-_LIMITS = (0.5, 1.0)  # of 255: mean, and the worst picture's mean
+_LIMIT = 0.5  # of 255, on average
 _SIDE = 320
+_TRIES = 5  # in a row: what DALI fails at less often is decoded without it, and would look perfect
 
 
-def build_kinds() -> dict[str, list[bytes]]:
-    """Files of each kind, all 320 x 320 px: whole pictures are cropped, so that nothing but the
+def build_kinds() -> dict[str, bytes]:
+    """A file of each kind, all 320 x 320 px: whole pictures are cropped, so that nothing but the
     decoder counts.
     """
     picture = Image.open(io.BytesIO(make_jpeg(3, quality=98))).resize((_SIDE, _SIDE))
@@ -33,13 +34,13 @@ def build_kinds() -> dict[str, list[bytes]]:
 
     odd = picture.resize((_SIDE - 1, _SIDE - 3))
     return {
-        "4:2:0": [encode(picture, subsampling="4:2:0")],
-        "4:2:2": [encode(picture, subsampling="4:2:2")],
-        "4:4:4": [encode(picture, subsampling="4:4:4")],
-        "gray": [encode(picture.convert("L"))],
-        "progressive": [encode(picture, progressive=True)],
-        "odd sides": [encode(odd, subsampling="4:2:0")],
-        "restart markers": [encode(picture, restart_marker_rows=1)],
+        "4:2:0": encode(picture, subsampling="4:2:0"),
+        "4:2:2": encode(picture, subsampling="4:2:2"),
+        "4:4:4": encode(picture, subsampling="4:4:4"),
+        "gray": encode(picture.convert("L")),
+        "progressive": encode(picture, progressive=True),
+        "odd sides": encode(odd, subsampling="4:2:0"),
+        "restart markers": encode(picture, restart_marker_rows=1),
     }
 
 
@@ -50,14 +51,19 @@ def decoding(context: Context) -> Iterator[Record]:
     if missing:
         yield context.check(name, None, why=f"{missing[0].name} is not installed")
         return
-    for kind, files in build_kinds().items():
-        height, width = decode_rgb(files[0]).shape[:2]
-        (crops,), _ = _decode(context, name, files, size=min(height, width))
-        expected = _center(decode_rgb(files[0]), min(height, width))
-        difference = np.abs(crops.astype(int) - expected)
+    for kind, file in build_kinds().items():
+        expected = decode_rgb(file)
+        size = min(expected.shape[:2])
+        try:
+            crops, _ = _decode(context, name, [file] * _TRIES, size=size)
+        except RuntimeError as error:  # another kind may work
+            why = str(error.__cause__ or error).strip()[:300]
+            yield context.check(kind, False, why=why)
+            continue
+        difference = np.abs(crops.astype(int) - _center(expected, size))
         mean, worst = float(difference.mean()), int(difference.max())
-        yield context.check(kind, mean <= _LIMITS[0], mean=mean, worst_pixel=worst)
-    good = build_kinds()["4:2:0"][0]
+        yield context.check(kind, mean <= _LIMIT, mean=mean, worst_pixel=worst)
+    good = build_kinds()["4:2:0"]
     _, healthy_s = _decode(context, name, [good] * 40, size=_SIDE)
     broken = [good[: len(good) // 2] + b"\xff\xd9", *[good] * 39]
     _, broken_s = _decode(context, name, broken, size=_SIDE)
@@ -88,11 +94,13 @@ def _decode(
     engine = build(engine_name, options)
     requests = [Request(0, np.array([number])) for number in range(len(files))]
     results = engine.stream(iter(requests))
-    first = next(results)
-    begun = time.perf_counter()
-    rest = [_to_host(result) for result in results]
-    elapsed = time.perf_counter() - begun
-    engine.close()
+    try:
+        first = next(results)
+        begun = time.perf_counter()
+        rest = [_to_host(result) for result in results]
+        elapsed = time.perf_counter() - begun
+    finally:
+        engine.close()
     return np.concatenate([_to_host(first), *rest]), elapsed
 
 

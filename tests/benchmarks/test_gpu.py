@@ -1,12 +1,14 @@
 """`bench gpu`: every line runs on a CPU, and a part that fails or hangs takes no other with it."""
 
+import itertools
 import json
 import sys
 from pathlib import Path
 
 import pytest
 import torch
-from swiftsiam.benchmarks.gpu import command
+from swiftsiam.benchmarks.gpu import command, decoding
+from swiftsiam.benchmarks.gpu.context import TOY, Context
 from swiftsiam.benchmarks.gpu.parts import PARTS
 from swiftsiam.pipeline.errors import UserError
 
@@ -74,6 +76,26 @@ def test_a_part_that_hangs_is_stopped_and_what_it_found_is_kept(
     *found, failure = read(tmp_path / "out")["memory"]
     assert failure["why"] == why
     assert len(found) == (limit_s > 0)
+
+
+@pytest.mark.engine("dali")
+def test_a_decoder_that_fails_at_every_file_is_found_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not made up for by the decoder that it is held against."""
+    from nvidia.dali import Pipeline
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise ValueError("no decoder")
+
+    monkeypatch.setattr(Pipeline, "share_outputs", fail)
+    context = Context(
+        part="decoding", device=torch.device("cpu"), sizes=TOY, folder=tmp_path, data=None
+    )
+    kinds = len(decoding.build_kinds())
+    records = list(itertools.islice(decoding.decoding(context), kinds))
+    assert [record["holds"] for record in records] == [False] * kinds
+    assert {record["why"] for record in records} == {"no decoder"}
 
 
 def test_mistakes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
