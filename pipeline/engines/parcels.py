@@ -4,6 +4,7 @@ A batch is made ready in the worker's own thread. A queue would do it in a threa
 a failure (a full /dev/shm) is printed and the batch is lost, and the trainer waits for it for ever.
 """
 
+import math
 import pickle
 import resource
 import shutil
@@ -87,7 +88,8 @@ def fits_shared_memory(options: EngineOptions, *, num_batches: int) -> bool:
         return True
     _warn_once(
         f"warning: {_SHARED} has {free / 1e6:,.0f} MB free, and batches take {needed / 1e6:,.0f} "
-        "MB; they go through pipes, which is slower (in a container: docker run --shm-size=8g)"
+        "MB; they go through pipes, which is slower (in a container: docker run "
+        f"--shm-size={max(math.ceil(needed / 1e9), 8)}g)"
     )
     return False
 

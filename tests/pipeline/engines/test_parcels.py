@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from swiftsiam.pipeline.augment.sampler import PARAMS
+from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.contract import BadSample, EngineOptions, Result
 from swiftsiam.pipeline.engines import parcels
 from swiftsiam.pipeline.errors import UserError
@@ -116,6 +117,22 @@ def test_too_little_shared_memory_is_told_and_done_without(
         assert all(map(torch.equal, batch.views, other.views))
     told = capfd.readouterr().err
     assert ("--shm-size" in told) == (engine == "torchvision")
+
+
+@pytest.mark.parametrize(("batch_size", "size"), [(4, 8), (2048, 57)])
+def test_as_much_shared_memory_as_batches_take_is_asked_for(
+    make_options: Callable[..., EngineOptions],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    batch_size: int,
+    size: int,
+) -> None:
+    """Sixteen cores and more feed a GPU, each with three batches under way."""
+    specs = build_train_specs(AugmentConfig(size=224))
+    options = make_options(specs=specs, batch_size=batch_size, dtype=torch.bfloat16)
+    monkeypatch.setattr(parcels.shutil, "disk_usage", lambda path: SimpleNamespace(free=0))
+    assert not parcels.fits_shared_memory(options, num_batches=38)
+    assert f"--shm-size={size}g)" in capsys.readouterr().err
 
 
 def test_a_long_temporary_folder(class_folder: Path, tmp_path: Path) -> None:
