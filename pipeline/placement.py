@@ -23,6 +23,7 @@ _SIZE = 224
 _RESIDENT_SHARE = 0.1  # of the GPU's memory, for pictures that nobody has asked to lie there
 _MOST_RESIDENT_SHARE = 0.4  # twice as much while they are put together
 _NUM_SAMPLED = 32
+_NO_TRITON = "Triton does not run here: an older GPU, or no gcc with Python.h (python3-dev)"
 
 
 class Placement(NamedTuple):
@@ -93,10 +94,10 @@ def choose_placement(
         if resident is not None:
             return resident
     if config.device == "gpu":
-        how = "" if machine.has_kernel else ", in plain torch: Triton does not serve this GPU"
+        how = "" if machine.has_kernel else f", in plain torch: {_NO_TRITON}"
         return Placement("gpu", f"asked for by loader.device{how}")
     if not machine.has_kernel:
-        return Placement("cpu", "Triton, or this GPU, does not run the kernel")
+        return Placement("cpu", _NO_TRITON)
     if ENGINES[engine].gpu_trial:
         return Placement("gpu", f"the {engine} engine decodes there, and its crops stay there")
     return _weigh(machine.cores_per_gpu, size)
