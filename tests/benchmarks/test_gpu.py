@@ -1,14 +1,13 @@
 """`bench gpu`: every line runs on a CPU, and a part that fails or hangs takes no other with it."""
 
-import itertools
 import json
-import sys
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
-from swiftsiam.benchmarks.gpu import command, decoding
-from swiftsiam.benchmarks.gpu.context import TOY, Context
+from swiftsiam.benchmarks.gpu import command
 from swiftsiam.benchmarks.gpu.parts import PARTS
 from swiftsiam.pipeline.errors import UserError
 
@@ -57,45 +56,32 @@ def test_a_part_that_fails_is_told_and_the_next_one_runs(
     assert "4 checks hold, 1 do not" in capfd.readouterr().out
 
 
-@pytest.mark.parametrize(
-    ("limit_s", "why"), [(1.5, "not done in 2 s"), (0, "no time was left for it")]
-)
 def test_a_part_that_hangs_is_stopped_and_what_it_found_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit_s: float, why: str
-) -> None:
-    record = '{"part": "memory", "name": "found", "holds": true}'
-    hanging = tmp_path / "python"
-    hanging.write_text(f"#!/bin/sh\necho '{record}' > $7/memory.jsonl\nexec sleep 1000\n")
-    hanging.chmod(0o755)
-    monkeypatch.setattr(sys, "executable", str(hanging))
-    part = command.PARTS["memory"]
-    monkeypatch.setitem(
-        command.PARTS, "memory", type(part)(module=part.module, limit_s=limit_s, what="hang")
-    )
-    assert command.main(["--rehearse", f"--out={tmp_path / 'out'}", "--parts=memory"]) == 1
-    *found, failure = read(tmp_path / "out")["memory"]
-    assert failure["why"] == why
-    assert len(found) == (limit_s > 0)
-
-
-@pytest.mark.engine("dali")
-def test_a_decoder_that_fails_at_every_file_is_found_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not made up for by the decoder that it is held against."""
-    from nvidia.dali import Pipeline
+    def hang(command: list[str], *, timeout: float, check: bool) -> None:
+        name, folder = command[command.index("--serve") + 1 :][:2]
+        record = {"part": name, "name": "found", "holds": True}
+        (Path(folder) / f"{name}.jsonl").write_text(json.dumps(record) + "\n")
+        raise subprocess.TimeoutExpired(command, timeout)
 
-    def fail(*args: object, **kwargs: object) -> None:
-        raise ValueError("no decoder")
+    monkeypatch.setattr(subprocess, "run", hang)
+    arguments = ["--rehearse", f"--out={tmp_path}", "--parts=memory,transfers"]
+    assert command.main(arguments) == 1
+    for records in read(tmp_path).values():
+        assert [record["holds"] for record in records] == [True, False]
+        assert records[1]["why"] == "not done in 60 s"
 
-    monkeypatch.setattr(Pipeline, "share_outputs", fail)
-    context = Context(
-        part="decoding", device=torch.device("cpu"), sizes=TOY, folder=tmp_path, data=None
-    )
-    kinds = len(decoding.build_kinds())
-    records = list(itertools.islice(decoding.decoding(context), kinds))
-    assert [record["holds"] for record in records] == [False] * kinds
-    assert {record["why"] for record in records} == {"no decoder"}
+
+def test_when_no_time_is_left_the_other_parts_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = iter(range(0, 100_000, 61))
+    monkeypatch.setattr(command, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    arguments = ["--rehearse", f"--out={tmp_path}", "--parts=memory,transfers", "--minutes=1"]
+    assert command.main(arguments) == 1
+    whys = [records[0]["why"] for records in read(tmp_path).values()]
+    assert whys == ["no time was left for it"] * 2
 
 
 def test_mistakes_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
