@@ -4,7 +4,12 @@ from importlib import import_module
 
 from ..pipeline.errors import UserError
 
-_BENCHMARKS = {"loader": ".loader", "convert": ".convert", "gpu": ".gpu.command"}
+_BENCHMARKS = {
+    "loader": ".loader",
+    "loop": ".loop",
+    "convert": ".convert",
+    "gpu": ".gpu.command",
+}
 
 
 def main(argv: list[str]) -> int:
