@@ -26,7 +26,7 @@ def environment(context: Context) -> Iterator[Record]:
         card = _run(["nvidia-smi", f"--query-gpu={_ASKED}", "--format=csv,noheader"])
         yield context.check("card", None, nvidia_smi=card, cuda=torch.version.cuda)
     # Triton and inductor compile a launcher: without these nothing of ours runs.
-    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    compiler = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
     header = Path(sysconfig.get_paths()["include"]) / "Python.h"
     yield context.check("a C compiler", bool(compiler), path=compiler)
     yield context.check("Python.h", header.is_file(), path=str(header))

@@ -18,6 +18,7 @@ from .rows import RowMaker, Rows
 from .workers import watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
+_MANY_WORKERS = 8  # of so many, one each is enough; all of them are pinned for a GPU
 
 
 def build(options: EngineOptions) -> "TorchvisionEngine":
@@ -37,7 +38,8 @@ class TorchvisionEngine:
         for spec in self._options.specs:
             # Compiled here once, so that the workers find it on disk and do not all compile it.
             warm_up(spec, dtype=self._options.pixel_dtype, ops=self._options.ops)
-        num_batches = (_AHEAD + 1) * num_workers + 2  # under way, and in the trainer's hands
+        ahead = _AHEAD if num_workers <= _MANY_WORKERS else 1
+        num_batches = (ahead + 1) * num_workers + 2  # under way, and in the trainer's hands
         is_shared = False
         if num_workers:
             allow_open_files(num_workers=num_workers, num_batches=num_batches)
@@ -47,7 +49,7 @@ class TorchvisionEngine:
             sampler=_Requests(requests),
             batch_size=None,
             num_workers=num_workers,
-            prefetch_factor=_AHEAD if num_workers else None,
+            prefetch_factor=ahead if num_workers else None,
             multiprocessing_context=worker_context(__name__) if num_workers else None,
             collate_fn=_as_it_is,
             worker_init_fn=_give_way,
