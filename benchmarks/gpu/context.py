@@ -52,13 +52,13 @@ CARD = Sizes(
 )
 TOY = Sizes(
     size=32,
-    batch=8,
+    batch=4,
     backbone="cifar_resnet18_w16",
-    num_pictures=40,
+    num_pictures=24,
     num_resident=64,
-    many_views=40,
-    rounds=2,
-    images=32,
+    many_views=16,
+    rounds=1,
+    images=8,
     megabytes=1,
     side=64,
 )
