@@ -1,7 +1,6 @@
 """Pictures to load where none are given: the size and the weight of ImageNet's, class folders."""
 
 import io
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...pipeline.machine import num_cores
 from .context import Context
 
 _SIZES = ((375, 500), (500, 375), (333, 500), (400, 400))
@@ -41,7 +41,7 @@ def find_pictures(context: Context) -> str:
     done = folder / "done"
     if not done.exists():
         make = partial(_write, folder)
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
+        with ThreadPoolExecutor(num_cores()) as pool:
             list(pool.map(make, range(context.sizes.num_pictures)))
         done.touch()
     return str(folder / "classes")

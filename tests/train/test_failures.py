@@ -40,17 +40,17 @@ def undisturbed(pictures: Path, here: Cli, tmp_path: Path) -> Path:
 def test_a_stop_ends_a_wait_for_data_that_never_comes(
     undisturbed: Path, pictures: Path, here: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    finish, asked = Loader._finish, []
+    check, asked = Loader._check, []
 
     def hang_at_the_fourth(self: Loader, result: object) -> object:
         asked.append(1)
         if len(asked) == 4:
             os.kill(os.getpid(), signal.SIGTERM)
             threading.Event().wait()
-        return finish(self, result)  # type: ignore[arg-type]
+        return check(self, result)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patched:
-        patched.setattr(Loader, "_finish", hang_at_the_fourth)
+        patched.setattr(Loader, "_check", hang_at_the_fourth)
         done = here(*small(pictures, "run"))
     assert done.returncode == 75, done.stderr
     assert "stopped after saving" in done.stdout
