@@ -203,10 +203,11 @@ class _Producer:
 
     def _explain(self, piece: Piece, error: Exception) -> None:
         """Keep the culprits of DALI's failure from it; raise the error if there are none, and DALI
-        does nothing but fail. (A GPU's decoder may refuse a file now and then that another takes.)
+        does nothing but fail. (A GPU's decoder may refuse a file now and then that another takes:
+        then all of the piece are kept from it, or each epoch would cost another pipeline.)
         """
         culprits = {sample.index for sample in piece.encoded if piece.rows.bad[sample.row]}
-        self._suspects |= culprits
+        self._suspects |= culprits or {sample.index for sample in piece.encoded}
         self._num_unexplained = 0 if culprits else self._num_unexplained + 1
         if self._num_unexplained > _MAX_UNEXPLAINED:
             raise RuntimeError("DALI fails on pictures that can be decoded without it") from error

@@ -1,6 +1,7 @@
 """The DALI engine: the torchvision engine's batches, and the same outcome for every bad file."""
 
 import dataclasses
+import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -280,13 +281,19 @@ def test_a_file_now_and_then_that_dali_alone_refuses_ends_no_run(
     odd_files: dict[str, bytes],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """In every second piece, of 9 pictures."""
+    """In every second piece, of 9 pictures; and each piece costs one pipeline, not one an epoch."""
     from swiftsiam.pipeline.engines import rows
+    from swiftsiam.pipeline.engines.dali.pipeline import DaliPipeline
 
+    built = []
+    build = DaliPipeline._build
+    monkeypatch.setattr(DaliPipeline, "_build", lambda self: built.append(1) or build(self))
     good, refused = source.read(0), odd_files["tables.jpg"]
     monkeypatch.setattr(rows, "decode_rgb", lambda data: np.zeros((8, 8, 3), np.uint8))
-    results = by_dali(options_for(listed(*[refused, *[good] * 17] * 5)), requests(90))
-    assert np.concatenate([result.index for result in results]).tolist() == list(range(90))
+    epochs = itertools.chain(requests(90), requests(90, epoch=3))
+    results = by_dali(options_for(listed(*[refused, *[good] * 17] * 5)), epochs)
+    assert np.concatenate([result.index for result in results]).tolist() == [*range(90)] * 2
+    assert len(built) == 1 + 5
 
 
 def test_an_error_in_a_thread_reaches_the_trainer(
