@@ -45,6 +45,7 @@ def make_noise(context: Context, count: int, size: int) -> torch.Tensor:
 
 def kernels(context: Context) -> Iterator[Record]:
     """Views and crops against plain torch."""
+    torch.manual_seed(0)
     torch.use_deterministic_algorithms(True, warn_only=True)  # what is empty is filled with NaN
     for size in (context.sizes.size, 32):
         for count in (4, 64):
@@ -103,7 +104,8 @@ def _compare_crops(context: Context, *, side: int) -> Record:
     difference = (made - plain.int()).abs()
     mean, worst = float(difference.float().mean()), int(difference.max())
     name = f"crops of {side} px"
-    return context.check(name, worst <= 1 and mean < 0.01, worst=worst, mean=mean)
+    # Halves, of which evenly scaled windows make some, may go either way.
+    return context.check(name, worst <= 1 and mean < 0.02, worst=worst, mean=mean)
 
 
 def kernel_times(context: Context) -> Iterator[Record]:
