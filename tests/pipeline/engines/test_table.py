@@ -9,8 +9,14 @@ from swiftsiam.pipeline.engines import ENGINES, build, choose, installed
 from swiftsiam.pipeline.errors import UserError
 
 ROOT = Path(__file__).parents[3]
-_MAY = (ROOT / "pipeline/engines/__init__.py", ROOT / "benchmarks/machine.py")
-"""The table itself, and a list of packages, of which one is called like an engine."""
+_MAY = (
+    ROOT / "pipeline/engines/__init__.py",
+    ROOT / "benchmarks/machine.py",
+    ROOT / "benchmarks/loop_loader.py",
+)
+"""The table itself; a list of packages, of which one is called like an engine; and what takes one
+engine's loop apart.
+"""
 
 
 @pytest.fixture
