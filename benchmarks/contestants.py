@@ -16,6 +16,7 @@ import numpy as np
 import torch
 
 from ..pipeline.engines import ENGINES
+from .inputs import endless
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,9 +53,7 @@ def _engine(name: str) -> Callable[[Task], Iterator[int]]:
             dtype=torch.bfloat16,
             num_workers=task.num_workers,
         )
-        while True:
-            for batch in loader:
-                yield len(batch.index)
+        return (len(batch.index) for batch in endless(loader))
 
     return build
 

@@ -29,7 +29,7 @@ from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from ..pipeline.pool import Workers
 from ..pipeline.sources import open_source
-from .machine import describe_machine, results_folder
+from .machine import default_output, describe_machine
 from .spread import spread
 
 _PIECE = 8 << 20
@@ -198,6 +198,7 @@ def main(argv: list[str]) -> int:
     unknown = sorted(set(names) - set(CONTESTANTS))
     if unknown:
         raise UserError(f"--contestants={unknown[0]}: not one of {', '.join(CONTESTANTS)}")
+    path = args.json or default_output("convert.json")
     root = Path(args.dst or tempfile.gettempdir())
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
     for number in range(args.rounds):
@@ -213,7 +214,6 @@ def main(argv: list[str]) -> int:
         for name in names
     ]
     _print(records)
-    path = args.json or results_folder() / "convert.json"
     path.write_text(json.dumps(records, indent=2) + "\n")
     print(f"written: {path}")
     return 0

@@ -25,10 +25,10 @@ from rich.table import Table
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.engines import ENGINES
 from ..pipeline.errors import UserError
-from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
 from .contestants import CONTESTANTS, Task
-from .machine import describe_machine, results_folder
+from .inputs import generate_pictures
+from .machine import default_output, describe_machine
 from .spread import spread
 
 _AHEAD = 4  # batches for each worker that may lie ready: not counted in the wall rate
@@ -205,7 +205,7 @@ def main(argv: list[str]) -> int:
     unknown = sorted(set(names) - set(CONTESTANTS))
     if unknown:
         raise UserError(f"--engines={unknown[0]}: not one of {', '.join(CONTESTANTS)}")
-    data = str(args.data or _generated())
+    data = str(args.data or generate_pictures())
     task = Task(data=data, size=args.size, batch_size=args.batch_size, num_workers=args.workers)
     if args.serve:
         return serve(args.serve, task)
@@ -213,29 +213,10 @@ def main(argv: list[str]) -> int:
     for name in names if args.beton else ():
         if name in ENGINES and ENGINES[name].needs_for_beton:
             tasks[name] = replace(task, data=str(args.beton))
-    path = args.json or _default_output()
+    path = args.json or default_output("loader.json")
     records = measure(names, tasks, rounds=args.rounds, images=args.images)
     _print(records)
     facts = {"machine": describe_machine(), "data": Path(data).name}
     path.write_text(json.dumps([facts | record for record in records], indent=2) + "\n")
     print(f"written: {path}")
     return 0
-
-
-def _default_output() -> Path:
-    """In the checkout; tried before the work, since an installation may be read-only."""
-    folder = results_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--json: {folder} cannot be made ({error.strerror}); give --json"
-        ) from error
-    return check_output(folder / "loader.json", field="--json")
-
-
-def _generated() -> str:
-    from ..pipeline.demo.images import DEFAULT_NUM_IMAGES, generate
-
-    made = generate(Path("demo-data"), num_images=DEFAULT_NUM_IMAGES, num_workers=num_cores())
-    return str(made.train)

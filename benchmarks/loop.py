@@ -13,7 +13,6 @@ import contextlib
 import json
 import sys
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,11 +21,11 @@ from rich.table import Table
 
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.errors import UserError
-from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
+from .inputs import generate_pictures
 from .loop_loader import Asked, Record, Setting, boundary, open_setting, step
 from .loop_rows import Threads, busy_rate
-from .machine import describe_machine, results_folder
+from .machine import default_output, describe_machine
 from .spread import spread
 
 _WORK = {
@@ -153,9 +152,9 @@ def main(argv: list[str]) -> int:
     unknown = sorted(set(names) - set(PARTS))
     if unknown:
         raise UserError(f"--parts={unknown[0]}: not one of {', '.join(PARTS)}")
-    paths = [path for path in (args.data, args.beton) if path] or [_generated()]
-    settings = {path.name: open_setting(path, args) for path in paths}
-    path = args.json or _default_output()
+    path = args.json or default_output("loop.json")
+    given = [data for data in (args.data, args.beton) if data] or [generate_pictures()]
+    settings = {data.name: open_setting(data, args) for data in given}
     facts, records = {"machine": describe_machine()}, []
     for name in names:
         for data, setting in settings.items():
@@ -165,25 +164,6 @@ def main(argv: list[str]) -> int:
     path.write_text(json.dumps(records, indent=2) + "\n")
     print(f"written: {path}")
     return 0
-
-
-def _default_output() -> Path:
-    """In the checkout; tried before the work, since an installation may be read-only."""
-    folder = results_folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"--json: {folder} cannot be made ({error.strerror}); give --json"
-        ) from error
-    return check_output(folder / "loop.json", field="--json")
-
-
-def _generated() -> Path:
-    from ..pipeline.demo.images import DEFAULT_NUM_IMAGES, generate
-
-    made = generate(Path("demo-data"), num_images=DEFAULT_NUM_IMAGES, num_workers=num_cores())
-    return Path(made.train)
 
 
 def _print(records: list[Record]) -> None:

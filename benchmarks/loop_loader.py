@@ -28,7 +28,7 @@ from ..pipeline.sources import Source, open_source
 from ..train.device import build_autocast
 from ..train.optim import OptimConfig, build_optimizer
 from ..train.step import TrainStep
-from .gpu.loaders import endless
+from .inputs import endless
 from .loop_rows import Cost, Field, settle
 from .spread import spread
 

@@ -5,6 +5,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from ..pipeline.errors import UserError
+from ..pipeline.files import check_output
 from ..pipeline.machine import num_cores
 from ..train.versions import find_commit
 
@@ -46,3 +48,24 @@ def results_folder() -> Path:
     name = machine["gpu"] or f"{machine['cpu']} {machine['cores']} cores"
     slug = "-".join("".join(c if c.isalnum() else " " for c in name.lower()).split())
     return Path(__file__).parent / "results" / slug
+
+
+def make_results_folder(*, field: str) -> Path:
+    """`results_folder`, made before the work, since an installation may be read-only.
+
+    Args:
+        field: the option that would have named another place.
+    """
+    folder = results_folder()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"{field}: {folder} cannot be made ({error.strerror}); give {field}"
+        ) from error
+    return folder
+
+
+def default_output(name: str) -> Path:
+    """Where a benchmark writes that was not told by --json; tried before the work."""
+    return check_output(make_results_folder(field="--json") / name, field="--json")

@@ -22,7 +22,7 @@ import torch
 from ...pipeline.arguments import Parser, user_path, whole
 from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
-from ..machine import results_folder
+from ..machine import make_results_folder
 from .context import CARD, TOY, Context, Record
 from .parts import PARTS
 from .table import print_table
@@ -69,7 +69,7 @@ def main(argv: list[str]) -> int:
     if not args.rehearse and not torch.cuda.is_available():
         raise UserError("bench gpu: torch sees no CUDA device; --rehearse runs it on the CPU")
     with tempfile.TemporaryDirectory() as folder:
-        out = args.out or (Path(folder) if args.rehearse else results_folder()) / "gpu"
+        out = args.out or _default_output(args, folder)
         out.mkdir(parents=True, exist_ok=True)
         deadline = time.monotonic() + 60 * args.minutes
         records = []
@@ -79,6 +79,11 @@ def main(argv: list[str]) -> int:
     if not args.rehearse or args.out:
         print(f"{out}: a JSON file for each part")
     return int(any(record["holds"] is False for record in records))
+
+
+def _default_output(args: argparse.Namespace, folder: str) -> Path:
+    """Figures of a rehearsal mean nothing, and are not kept."""
+    return (Path(folder) if args.rehearse else make_results_folder(field="--out")) / "gpu"
 
 
 def run_part(

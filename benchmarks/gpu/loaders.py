@@ -16,6 +16,7 @@ from ...pipeline.loader import Loader
 from ...pipeline.machine import num_cores
 from ...pipeline.sources import Source, open_source
 from ...pipeline.sources.memory import MemorySource
+from ..inputs import endless
 from ..spread import spread
 from .context import Context, Record
 from .pictures import find_pictures
@@ -39,12 +40,6 @@ def build(context: Context, source: Source, engine: str, delivers: str, **change
     }
     settings |= {"engine": engine, "delivers": delivers}
     return build_loader(source=source, **(settings | changes))
-
-
-def endless(loader: Loader) -> Iterator[Batch]:
-    """Epoch after epoch."""
-    while True:
-        yield from loader
 
 
 def measure(context: Context, loader: Loader) -> list[float]:
