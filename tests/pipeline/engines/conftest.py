@@ -1,6 +1,7 @@
 """Runs of one engine, and files that are not plain."""
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -89,3 +90,14 @@ def odd_files(
     damaged[-200:-100] = bytes(100)
     files["zeros.jpg"] = bytes(damaged)
     return files
+
+
+@pytest.fixture
+def odd_folder(tmp_path: Path, odd_files: dict[str, bytes], fill_folder: Callable) -> Path:
+    """The odd files, each between two good ones."""
+    fill_folder(tmp_path, {"a": 1})
+    good = (tmp_path / "a/000.jpg").read_bytes()
+    for name, data in odd_files.items():
+        (tmp_path / "a" / name).write_bytes(data)
+        (tmp_path / f"a/{name}_.jpg").write_bytes(good)
+    return tmp_path
