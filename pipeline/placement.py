@@ -13,13 +13,13 @@ from .errors import BadSampleError, UserError
 from .machine import num_cores
 from .sources import Source
 
-# Core-ms an image of 224 px, ImageNet JPEGs decoded and both views made (results/): whole, or left
-# to the GPU behind the crop. Decoding is most of either.
+# Core-ms an image of 224 px, ImageNet JPEGs decoded and both views made: whole (facts.md), or left
+# to the GPU behind the crop, 0.86 of it (2.56 against 2.99, interleaved, n = 5, on a slower machine
+# that had other work). Decoding is most of either.
 _WHOLE_MS, _CROPS_MS = 1.15, 1.0
 # Images/s that the fastest card known would take in a step of ResNet-50 if nothing but its memory
 # were in the way (facts.md), of 224 px. A loader twice as fast has nothing to gain.
 _FASTEST_STEP = 7000
-_SIZE = 224
 _RESIDENT_SHARE = 0.1  # of the GPU's memory, for pictures that nobody has asked to lie there
 _MOST_RESIDENT_SHARE = 0.4  # twice as much while they are put together
 _NUM_SAMPLED = 32
@@ -65,7 +65,7 @@ class Machine(NamedTuple):
 
 
 def choose_placement(
-    config: LoaderConfig, *, source: Source, engine: str, ops: str, size: int, machine: Machine
+    config: LoaderConfig, *, source: Source, engine: str, ops: str, machine: Machine
 ) -> Placement:
     """Where the views of training are finished. Evaluation and the oracle never leave the CPU.
 
@@ -74,7 +74,6 @@ def choose_placement(
         source: to be trained on.
         engine: chosen before.
         ops: of the augmentation.
-        size: side of the views, px.
         machine: of `Machine.look`.
 
     Raises:
@@ -100,7 +99,7 @@ def choose_placement(
         return Placement("cpu", _NO_TRITON)
     if ENGINES[engine].gpu_trial:
         return Placement("gpu", f"the {engine} engine decodes there, and its crops stay there")
-    return _weigh(machine.cores_per_gpu, size)
+    return _weigh(machine.cores_per_gpu)
 
 
 def _find_obstacle(config: LoaderConfig, *, engine: str, ops: str, machine: Machine) -> str:
@@ -142,13 +141,10 @@ def estimate_decoded_bytes(source: Source) -> int:
     return total * len(source) // max(len(places), 1)
 
 
-def _weigh(cores: float, size: int) -> Placement:
+def _weigh(cores: float) -> Placement:
     """By the cores that are there for each GPU."""
-    # Smaller pictures cost both sides less, in proportion to their pixels.
-    share = (size / _SIZE) ** 2
-    whole, crops = (1000 * cores / (cost * share) for cost in (_WHOLE_MS, _CROPS_MS))
-    fastest = _FASTEST_STEP / share
-    told = f"{cores:g} cores a GPU make about {whole:,.0f} images/s (JPEGs, {size} px)"
-    if whole >= 2 * fastest:
+    whole, crops = (1000 * cores / cost for cost in (_WHOLE_MS, _CROPS_MS))
+    told = f"{cores:g} cores a GPU make about {whole:,.0f} images/s of ImageNet's size"
+    if whole >= 2 * _FASTEST_STEP:
         return Placement("cpu", f"{told}, more than twice what any card takes")
     return Placement("gpu", f"{told}, {crops:,.0f} where the GPU finishes the crops")

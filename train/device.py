@@ -158,7 +158,6 @@ def place_views(config: Config, source: Source) -> tuple[Config, Choice]:
         source=source,
         engine=config.loader.engine,
         ops=config.augment.ops,
-        size=config.augment.size,
         machine=Machine.look(config.train.device),
     )
     resident = "on" if placement.is_resident else "off"

@@ -39,7 +39,6 @@ def choose(source: Source) -> Choose:
             source=source,
             engine=engine,
             ops=ops,
-            size=224,
             machine=machine,
         )
 
