@@ -102,7 +102,10 @@ def _call(function: Callable[[list[str]], int], command: str, arguments: list[st
     try:
         return function(arguments)
     except (UserError, MachineError) as error:
-        message, code = str(error), 2 if isinstance(error, UserError) else 1
+        code = 2 if isinstance(error, UserError) else 1
+        if error.is_told:
+            return code
+        message = str(error)
     except OSError as error:
         if error.errno not in (errno.EMFILE, errno.ENFILE):
             raise

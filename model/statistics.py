@@ -8,7 +8,8 @@ def normalized_std(z: torch.Tensor) -> torch.Tensor:
     """Standard deviation of z/‖z‖ per channel, averaged, times √d: 1 healthy, 0 collapsed.
 
     Args:
-        z: (B, d) projections of one view.
+        z: (B, d) projections of one view; of several processes, those of one. Of few rows it is
+            too low by a share of about 1 / (2 B).
 
     Returns:
         Scalar, float32, on z's device.

@@ -14,6 +14,9 @@ def one_line(text: str) -> str:
 class UserError(ValueError):
     """A mistake in the input: field, value and remedy in one line (exit code 2)."""
 
+    is_told = False
+    """Whether another of several processes tells it."""
+
 
 class BadSampleError(UserError):
     """A sample that cannot be decoded; names the sample and the reason."""
@@ -21,3 +24,6 @@ class BadSampleError(UserError):
 
 class MachineError(RuntimeError):
     """The machine failed, not the input: a full disk, a worker that was killed (exit code 1)."""
+
+    is_told = False
+    """See `UserError`."""

@@ -41,6 +41,12 @@ class TrainConfig:
     """Memory format of weights and views."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the model; auto: on for cuda."""
+    sync_batch_norm: bool = True
+    """Several processes: BatchNorm's statistics are those of all of them together."""
+    compress_gradients: Literal["off", "bf16"] = "off"
+    """Several processes: what gradients are sent as; bf16 halves the traffic and rounds them."""
+    timeout_s: Annotated[float, Ge(1), Le(1e6)] = 600.0
+    """Several processes: how long one waits for another before it gives up, s."""
     num_threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads of the training step on a CPU; null: all cores. Another number gives other bits."""
     log_every_s: Annotated[float, Gt(0), Le(1e6)] = 10.0

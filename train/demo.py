@@ -20,7 +20,6 @@ from .opening import begin_run
 from .pretrain import EXIT_STOPPED, finish_run
 from .preview import draw_preview
 from .report import Report
-from .resume import tell_resume
 from .terminal import Terminal
 
 _DATA = Path("demo-data")
@@ -49,12 +48,13 @@ def main(argv: list[str]) -> int:
     report = Report(Terminal())
     opened = begin_run(config, report, name="demo")
     run = opened.run
+    assert run is not None
     views = run.path / "views.png"
     assert config.data.path is not None
     draw_preview(config.data.path, views, augment=config.augment, loader=config.loader)
     summary = finish_run(opened, report)
     if summary is None:
-        print(f"stopped after saving; continue with: {tell_resume(run.path)}")
+        print(f"stopped after saving; continue with: {opened.job.resume_command}")
         return EXIT_STOPPED
     _print_result(summary, Console(highlight=False))
     print(f"run folder   {run.path}")

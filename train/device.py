@@ -96,13 +96,13 @@ def try_compile(device: str) -> str | None:
     return None
 
 
-def choose_num_workers(config: Config, device: str) -> int:
+def choose_num_workers(config: Config, device: str, *, cores: int) -> int:
     """Loader processes or threads. All cores but one feed a GPU: the thread that launches its work
     must not wait. On a CPU the step needs the cores itself.
     """
     if config.data.num_workers is not None:
         return config.data.num_workers
-    return max(num_cores() - 1 if device == "cuda" else num_cores() // 2, 1)
+    return max(cores - 1 if device == "cuda" else cores // 2, 1)
 
 
 class Resolved(NamedTuple):
@@ -112,8 +112,14 @@ class Resolved(NamedTuple):
     reasons: dict[str, Choice]
 
 
-def resolve(config: Config) -> Resolved:
-    """Decide everything that depends on the machine, so that a resumed run decides the same."""
+def resolve(config: Config, *, sharing: int = 1) -> Resolved:
+    """Decide everything that depends on the machine, so that a resumed run decides the same.
+
+    Args:
+        config: with `auto` in it.
+        sharing: processes that this machine's cores are for.
+    """
+    cores = max(num_cores() // sharing, 1)
     device = choose_device(config.train.device)
     precision = choose_precision(config.train.precision, device.name)
     compiled = choose_compile(config.train.compile, device.name)
@@ -125,13 +131,13 @@ def resolve(config: Config) -> Resolved:
     engine = Choice(*choose_engine(config.loader, formats=formats, device=device.name))
     resolved = replace(
         config,
-        data={"num_workers": choose_num_workers(config, device.name)},
+        data={"num_workers": choose_num_workers(config, device.name, cores=cores)},
         loader={"engine": engine.name},
         train={
             "device": device.name,
             "precision": precision.name,
             "compile": compiled.name,
-            "num_threads": config.train.num_threads or num_cores(),
+            "num_threads": config.train.num_threads or cores,
         },
     )
     reasons = {

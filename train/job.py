@@ -1,5 +1,6 @@
 """A training job: everything that a run trains with, made from its configuration."""
 
+import shlex
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,10 +15,12 @@ from ..pipeline.loader import Loader
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from ..pipeline.sources.torchvision_spec import are_same
+from ..pipeline.world import World
 from .config import Config
 from .device import Choice, build_autocast, place_views, view_dtype
 from .evaluation.labelled import LabelledData, open_labelled
 from .optim import build_learning_rate, build_optimizer, load_optimizer
+from .parallel import wrap
 from .schedule import LearningRate
 from .step import TrainStep
 
@@ -43,6 +46,8 @@ class Job:
     """The loader's, behind the last batch that was trained on."""
     views: Choice
     """Where they are made, and why."""
+    world: World
+    """The processes that share it."""
 
     @property
     def scheduled_step(self) -> int:
@@ -54,8 +59,18 @@ class Job:
         """Of the whole run."""
         return self.rate.epochs * self.rate.steps_per_epoch - self.offset
 
+    @property
+    def resume_command(self) -> str:
+        """What continues it, in as many processes."""
+        resume = f"pretrain --resume {shlex.quote(self.config.run.dir or '')}"
+        if self.world.is_alone:
+            return f"swiftsiam {resume}"
+        here, size = self.world.local_size, self.world.size
+        nodes = f"--nnodes={size // here} … " if size > here else ""
+        return f"torchrun {nodes}--nproc-per-node={here} -m swiftsiam {resume}"
+
     def state(self) -> dict[str, Any]:
-        """All that a resumed run needs: tensors and plain types."""
+        """All that a resumed run needs: tensors and plain types. All ranks call it."""
         return {
             "step": self.step,
             "model": self.model.state_dict(),
@@ -66,6 +81,7 @@ class Job:
             "steps_per_epoch": self.rate.steps_per_epoch,
             "listing": self.listing,
             "backbone": self.config.model.backbone,
+            "world_size": self.world.size,
         }
 
     def load(self, state: dict[str, Any], *, pictures_changed: bool) -> None:
@@ -84,39 +100,28 @@ class Job:
         self.loader.load(self.place)
 
 
-def build_job(config: Config) -> Job:
-    """Model, optimiser and loader of a resolved configuration; the same seed gives the same job."""
+def build_job(config: Config, world: World | None = None) -> Job:
+    """Model, optimiser and loader of a resolved configuration; the same seed gives the same job.
+
+    Args:
+        config: of `resolve`, the same on all ranks.
+        world: the processes that share the job, all of which call this.
+    """
+    world = world or World()
     train = config.train
+    world.settle(device=train.device, timeout_s=train.timeout_s)
     assert train.num_threads is not None
     torch.set_num_threads(train.num_threads)
     if not config.data.path:
-        raise UserError("data.path: not set; give data.path=FOLDER with your pictures")
-    source = open_source(config.data.path)
-    config, views = place_views(config, source)
-    chosen = choose_indices(len(source), limit=config.data.limit, seed=train.seed)
-    loader = build_loader(
-        source=source,
-        specs=build_train_specs(config.augment),
-        global_batch_size=train.batch_size,
-        train=True,
-        seed=train.seed,
-        engine=RESIDENT if config.loader.resident == "on" else config.loader.engine,
-        dtype=view_dtype(train.precision, loader_device=config.loader.device),
-        device=train.device,
-        num_workers=config.data.num_workers or 0,
-        max_bad_samples=config.data.max_bad_samples,
-        indices=chosen,
-        num_epochs=train.epochs,
-        ops=config.augment.ops,
-        delivers="crops" if config.loader.device == "gpu" else "views",
-        decoder=config.loader.decoder_options(),
-    )
-    if config.data.val_path is not None:  # a mistake in it must not wait for the first evaluation
-        open_val_data(config, source, max_queries=None).check()
+        raise world.alike(UserError("data.path: not set; give data.path=FOLDER with your pictures"))
+    path = config.data.path
+    source = world.everyone(lambda: open_source(path))
+    _check_same(source, world, path)
+    config, views = world.once(lambda: place_views(config, source))
+    loader = world.everyone(lambda: _open_data(config, source, world))
     torch.manual_seed(train.seed)
     model = build_method(config.model).to(train.device)
-    if train.channels_last:
-        model = model.to(memory_format=torch.channels_last)
+    forward = wrap(model, train, world)
     rate = build_learning_rate(
         config.optim,
         batch_size=train.batch_size,
@@ -129,7 +134,8 @@ def build_job(config: Config) -> Job:
         optimizer,
         autocast=build_autocast(train.precision, train.device),
         scaler=torch.amp.GradScaler(train.device, enabled=train.precision == "fp16"),
-        compiled=train.compile == "on",
+        forward=forward,
+        world=world,
     )
     return Job(
         config=config,
@@ -139,14 +145,56 @@ def build_job(config: Config) -> Job:
         optimizer=optimizer,
         train_step=train_step,
         rate=rate,
-        listing={"digest": source.digest, "count": len(chosen)},
+        listing={"digest": source.digest, "count": len(loader.indices)},
         place=loader.state(),
         views=views,
+        world=world,
     )
 
 
-def open_val_data(config: Config, source: Source, *, max_queries: int | None) -> LabelledData:
-    """The run's own validation data; all of it where `max_queries` is None."""
+def _check_same(source: Source, world: World, path: str) -> None:
+    """On each machine lies the same data, or samples would be another machine's pictures."""
+    for rank, (count, digest) in enumerate(world.gather((len(source), source.digest))):
+        if digest != source.digest:
+            raise world.alike(
+                UserError(
+                    f"data.path={path}: rank 0 finds {len(source):,} pictures there and rank "
+                    f"{rank} {count:,}, or others; give each machine the same data"
+                )
+            )
+
+
+def _open_data(config: Config, source: Source, world: World) -> Loader:
+    """What this rank trains on. A mistake in the validation data must not wait for its turn."""
+    train = config.train
+    loader = build_loader(
+        source=source,
+        specs=build_train_specs(config.augment),
+        global_batch_size=train.batch_size,
+        train=True,
+        seed=train.seed,
+        engine=RESIDENT if config.loader.resident == "on" else config.loader.engine,
+        dtype=view_dtype(train.precision, loader_device=config.loader.device),
+        device=train.device,
+        num_workers=config.data.num_workers or 0,
+        max_bad_samples=config.data.max_bad_samples,
+        indices=choose_indices(len(source), limit=config.data.limit, seed=train.seed),
+        num_epochs=train.epochs,
+        rank=world.rank,
+        world_size=world.size,
+        ops=config.augment.ops,
+        delivers="crops" if config.loader.device == "gpu" else "views",
+        decoder=config.loader.decoder_options(),
+    )
+    if config.data.val_path is not None:
+        open_val_data(config, source, max_queries=None, world=world).check()
+    return loader
+
+
+def open_val_data(
+    config: Config, source: Source, *, max_queries: int | None, world: World
+) -> LabelledData:
+    """The run's own validation data, this rank's share; all where `max_queries` is None."""
     path, val_path = config.data.path, config.data.val_path
     assert path is not None
     assert val_path is not None
@@ -157,4 +205,5 @@ def open_val_data(config: Config, source: Source, *, max_queries: int | None) ->
         fields=(f"data.path={path}", f"data.val_path={val_path}"),
         max_queries=max_queries,
         splits=are_same(path, val_path),
+        world=world,
     )

@@ -26,14 +26,18 @@ from .terminal import format_seconds
 from .trackers import add_trackers
 
 EXIT_STOPPED = 75
+_AGREE_EVERY = 10
+"""Steps between two moments at which several processes agree on stopping or saving."""
 
 
-def train(job: Job, run: RunFolder, report: Report) -> bool:
+def train(job: Job, run: RunFolder | None, report: Report) -> bool:
     """Train to the end, or to a signal. True: to the end."""
-    config = job.config
+    config, world = job.config, job.world
     stopwatch = Stopwatch(batch_size=config.train.batch_size, take_wait_s=job.loader.take_wait_s)
     last_saved = time.monotonic()
-    with StopRequest() as stop, _told(job, report), _saved_in_the_end(job, run):
+    stop = StopRequest(is_alone=world.is_alone)
+    world.advice = f", and continue with {job.resume_command}"
+    with stop, _told(job, report), _saved_in_the_end(job, run), world.watching():
         for epoch in range(job.scheduled_step // job.rate.steps_per_epoch, config.train.epochs):
             job.loader.set_epoch(epoch)
             for batch in stopwatch.waiting_for(job.loader, within=stop.waiting):
@@ -45,18 +49,22 @@ def train(job: Job, run: RunFolder, report: Report) -> bool:
                 epoch_ends = job.scheduled_step % job.rate.steps_per_epoch == 0
                 if job.step % config.train.log_every == 0 or epoch_ends:
                     _log(job, report, stopwatch, epoch=epoch, lr=lr, epoch_ends=epoch_ends)
+                if epoch_ends or not (world.is_alone or job.step % _AGREE_EVERY == 0):
+                    continue
                 due = time.monotonic() - last_saved > config.run.checkpoint_every_s
-                if (due or stop.asked) and not epoch_ends:
+                is_due, is_stopped = world.agree(due, stop.asked)
+                if is_due or is_stopped:
                     _save(job, run)
                     last_saved = time.monotonic()
-                    if stop.asked:
-                        return False
+                if is_stopped:
+                    return False
             job.place = job.loader.state()
             with stopwatch.paused():
                 _evaluate_if_due(job, report, epoch=epoch)
                 _save(job, run)
             last_saved = time.monotonic()
-            if stop.asked and job.step < job.total_steps:
+            (is_stopped,) = world.agree(stop.asked)
+            if is_stopped and job.step < job.total_steps:
                 return False
     return job.step == job.total_steps
 
@@ -75,8 +83,13 @@ def _told(job: Job, report: Report) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _saved_in_the_end(job: Job, run: RunFolder) -> Iterator[None]:
-    """Save the steps taken when the data or the machine fail, or a stop ends a wait for data."""
+def _saved_in_the_end(job: Job, run: RunFolder | None) -> Iterator[None]:
+    """Save the steps taken when the data or the machine fail, or a stop ends a wait for data. Of
+    several processes the others are in the middle of a step then, and the last checkpoint stays.
+    """
+    if not job.world.is_alone:
+        yield
+        return
     begun_at = job.step
     try:
         yield
@@ -121,9 +134,9 @@ def _evaluate_if_due(job: Job, report: Report, *, epoch: int) -> None:
 
 
 def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
-    data = open_val_data(job.config, job.source, max_queries=max_queries)
+    data = open_val_data(job.config, job.source, max_queries=max_queries, world=job.world)
     try:
-        return evaluate_knn(network, data, job.config)
+        return evaluate_knn(network, data, job.config, job.world)
     finally:
         data.close()
 
@@ -142,21 +155,25 @@ def measure_floors(job: Job, report: Report) -> None:
     )
 
 
-def _save(job: Job, run: RunFolder) -> None:
+def _save(job: Job, run: RunFolder | None) -> None:
+    """All ranks call it; the one that has the folder writes."""
     job.train_step.check()
+    state = job.state()
+    if run is None:
+        return
     keep = job.config.run.keep_checkpoints
     with run.writing(f"the checkpoint of step {job.step}"):
-        save_checkpoint(run.checkpoints, job.state(), step=job.step, keep=keep)
+        save_checkpoint(run.checkpoints, state, step=job.step, keep=keep)
 
 
 def pretrain(
-    job: Job, run: RunFolder, report: Report, *, changes: tuple[str, ...] = ()
+    job: Job, run: RunFolder | None, report: Report, *, changes: tuple[str, ...] = ()
 ) -> dict[str, Any] | None:
     """Continue the run from its newest checkpoint, or begin it, and finish it.
 
     Args:
         job: at step 0.
-        run: its folder.
+        run: its folder; None: on the ranks that write nothing.
         report: told all of it; gets the run's own sinks here.
         changes: of its configuration, that are to be told and kept.
 
@@ -167,9 +184,10 @@ def pretrain(
         UserError: nothing can be continued, or training has diverged.
     """
     resumed, change = load_progress(job, run, report)
-    run.forget_metrics_after(job.step if resumed else -1)
-    report.add(MetricsFile(run))
-    add_trackers(report, job.config, run, step=job.step)
+    if run is not None:
+        run.forget_metrics_after(job.step if resumed else -1)
+        report.add(MetricsFile(run))
+        add_trackers(report, job.config, run, step=job.step)
     for text in (*changes, *change):
         report.note(text)
         report.log("change", job.step, text=text)
@@ -181,18 +199,30 @@ def pretrain(
     try:
         finished = train(job, run, report)
     except DivergedError as error:
-        raise UserError(tell_divergence(job, run, error, begun_at=begun_at)) from None
+        told = tell_divergence(job, error, begun_at=begun_at)
+        raise job.world.alike(UserError(told)) from None
     finally:
         job.loader.close()
+    bad = [bad.key for rank in job.world.gather(job.loader.bad_samples) for bad in rank.values()]
+    return job.world.once(lambda: _conclude(job, _here(run), bad=bad, finished=finished))
+
+
+def _conclude(job: Job, run: RunFolder, *, bad: list[str], finished: bool) -> dict[str, Any] | None:
+    """The curves, and the summary of a run that has come to its end."""
     metrics = run.read_metrics()
     if any(r["type"] == "train" for r in metrics):
         with run.writing(run.curves_path.name):
             draw_curves(metrics, run.curves_path, title=run.path.name, axes=job.model.axes)
     if not finished:
         return None
-    summary = build_summary(job, metrics)
+    summary = build_summary(job, metrics, bad=bad)
     run.write_summary(summary)
     return summary
+
+
+def _here(run: RunFolder | None) -> RunFolder:
+    assert run is not None, "the first rank has the folder"
+    return run
 
 
 def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
@@ -201,9 +231,10 @@ def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
     try:
         return pretrain(job, run, report, changes=changes)
     except BaseException:
-        if is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
+        if run and is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
             run.remove()
         raise
     finally:
         report.close()
-        run.close()
+        if run:
+            run.close()

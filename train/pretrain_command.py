@@ -1,17 +1,18 @@
 """`swiftsiam pretrain`."""
 
 import argparse
+from pathlib import Path
 
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import UserError
+from ..pipeline.world import World
 from .config import list_recipes, read_config
-from .device import resolve
+from .device import Resolved
 from .job import build_job
-from .opening import open_run
+from .opening import open_run, settle
 from .preflight import dry_run, tell_start
 from .pretrain import EXIT_STOPPED, finish_run
 from .report import Report
-from .resume import tell_resume
 from .summary import choose_shown
 from .terminal import Terminal, format_figures
 
@@ -51,25 +52,36 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     """`swiftsiam pretrain`: 0 done, 75 stopped by a signal after saving."""
-    args = parse_arguments(argv)
+    with World.join() as world:
+        return _pretrain(world.everyone(lambda: parse_arguments(argv)), world)
+
+
+def _pretrain(args: argparse.Namespace, world: World) -> int:
     terminal = Terminal()
-    report = Report(terminal)
+    report = Report(terminal) if world.is_first else Report()
     if args.dry_run:
-        return _dry_run(args, report)
-    opened = open_run(args, report)
+        return _dry_run(args, report, world)
+    opened = open_run(args, report, world)
     summary = finish_run(opened, report)
+    path = Path(opened.job.config.run.dir or "")
     if summary is None:
-        terminal.note(f"stopped after saving; continue with: {tell_resume(opened.run.path)}")
-        return EXIT_STOPPED
-    terminal.note(f"done: {opened.run.path}  {format_figures(choose_shown(summary))}")
-    return 0
+        text = f"stopped after saving; continue with: {opened.job.resume_command}"
+    else:
+        text = f"done: {path}  {format_figures(choose_shown(summary))}"
+    if world.is_first:
+        terminal.note(text)
+    return EXIT_STOPPED if summary is None else 0
 
 
-def _dry_run(args: argparse.Namespace, report: Report) -> int:
-    if not args.config:
-        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
-    config, reasons = resolve(read_config(args.config, args.overrides))
-    job = build_job(config)
+def _dry_run(args: argparse.Namespace, report: Report, world: World) -> int:
+    config, reasons = world.once(lambda: _settle(args, world))
+    job = build_job(config, world)
     tell_start(job, reasons, report)
     dry_run(job, report)
     return 0
+
+
+def _settle(args: argparse.Namespace, world: World) -> Resolved:
+    if not args.config:
+        raise UserError(f"--config: not given; one of {', '.join(list_recipes())}, or a YAML file")
+    return settle(read_config(args.config, args.overrides), world)

@@ -1,7 +1,6 @@
 """What a run is continued with: its own configuration, and what may change about it."""
 
 import dataclasses
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -33,6 +32,7 @@ _FREE = (
     "run",
     "train.log_every",
     "train.log_every_s",
+    "train.timeout_s",
 )
 """Nothing that is learnt depends on these sections and keys."""
 
@@ -41,6 +41,7 @@ _TOLD = (
     "optim.weight_decay",
     "train.precision",
     "train.compile",
+    "train.compress_gradients",
     "train.device",
     "train.num_threads",
     "loader.device",
@@ -130,8 +131,13 @@ def _is_in(name: str, names: tuple[str, ...]) -> bool:
     return name in names or name.partition(".")[0] in names
 
 
-def load_progress(job: "Job", run: RunFolder, report: "Report") -> tuple[bool, list[str]]:
-    """Load the newest checkpoint into the job.
+def load_progress(job: "Job", run: RunFolder | None, report: "Report") -> tuple[bool, list[str]]:
+    """Load the newest checkpoint into the job, on all ranks.
+
+    Args:
+        job: at step 0.
+        run: its folder; None: the first rank has it.
+        report: told what is done.
 
     Returns:
         Whether there is one; and what to tell if it was made with other pictures.
@@ -139,19 +145,28 @@ def load_progress(job: "Job", run: RunFolder, report: "Report") -> tuple[bool, l
     Raises:
         UserError: all are damaged, or the pictures are others and that is refused.
     """
-    state = load_newest(run.checkpoints, tell=report.note)
+    world = job.world
+    state = world.once(lambda: _load_newest(run, report))
     if state is None:
-        damaged = list_set_aside(run.checkpoints)
-        if damaged:
-            raise UserError(
-                f"--resume {run.path}: its checkpoints are all damaged ({len(damaged)}, kept as "
-                f"{damaged[-1].name}); put back a copy, or begin again at step 0 with --start-over"
-            )
         return False, []
-    change = _check_listing(job, state)
+    change = world.everyone(lambda: _check_listing(job, state))
     job.load(state, pictures_changed=change is not None)
-    report.note(f"continues at step {job.step} of {job.total_steps}")
+    others = state.get("world_size", 1)
+    ranks = "" if others == world.size else f", in {world.size} processes ({others} before)"
+    report.note(f"continues at step {job.step} of {job.total_steps}{ranks}")
     return True, [] if change is None else [change]
+
+
+def _load_newest(run: RunFolder | None, report: "Report") -> dict[str, Any] | None:
+    assert run is not None, "the first rank has the folder"
+    state = load_newest(run.checkpoints, tell=report.note)
+    damaged = list_set_aside(run.checkpoints)
+    if state is None and damaged:
+        raise UserError(
+            f"--resume {run.path}: its checkpoints are all damaged ({len(damaged)}, kept as "
+            f"{damaged[-1].name}); put back a copy, or begin again at step 0 with --start-over"
+        )
+    return state
 
 
 def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
@@ -182,23 +197,17 @@ def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
     )
 
 
-def tell_resume(path: Path) -> str:
-    """The command that continues a run."""
-    return f"swiftsiam pretrain --resume {shlex.quote(str(path))}"
-
-
-def tell_divergence(job: "Job", run: RunFolder, error: "DivergedError", *, begun_at: int) -> str:
+def tell_divergence(job: "Job", error: "DivergedError", *, begun_at: int) -> str:
     """What has happened, and the command that goes on without it.
 
     Args:
         job: after the failure.
-        run: its folder.
         error: as raised.
         begun_at: the step that this process has begun or continued at.
     """
     step = job.step - error.num_lost + 1
     base_lr = job.config.optim.base_lr
-    again = f"{tell_resume(run.path)} optim.base_lr={base_lr / 4:.2g}"
+    again = f"{job.resume_command} optim.base_lr={base_lr / 4:.2g}"
     if begun_at > 0 and step <= begun_at + _AT_ONCE:
         again += " --start-over"  # the weights of the checkpoint lead there
     precision = job.config.train.precision

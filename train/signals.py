@@ -14,19 +14,25 @@ class StoppedWaitingError(Exception):
 
 
 class StopRequest:
-    """While entered, a signal to stop sets `asked`; a second SIGINT interrupts.
+    """While entered, a signal to stop sets `asked`; a second SIGINT interrupts a process that is
+    alone. One of several gets each Ctrl-C twice, of the terminal and of torchrun.
 
     A signal that whoever started us has us ignore stays ignored: `nohup` does so with SIGHUP, and a
     shell with SIGINT for what it runs in the background.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_alone: bool = True) -> None:
+        """
+        Args:
+            is_alone: False: no wait may end before the others' does.
+        """
         self.asked = False
+        self._is_alone = is_alone
         self._is_waiting = False
         self._previous: dict[signal.Signals, Any] = {}
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        if self.asked and number == signal.SIGINT:
+        if self.asked and number == signal.SIGINT and self._is_alone:
             raise KeyboardInterrupt
         self.asked = True
         if self._is_waiting:
@@ -40,7 +46,7 @@ class StopRequest:
         Raises:
             StoppedWaitingError: whatever was waited for may have come, and is lost.
         """
-        self._is_waiting = True
+        self._is_waiting = self._is_alone
         try:
             yield
         finally:
@@ -58,5 +64,7 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        if error is not None and not self._is_alone:
+            return  # torchrun ends us now, and what went wrong is still to be told
         for number, handler in self._previous.items():
             signal.signal(number, handler)

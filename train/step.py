@@ -5,6 +5,8 @@ from typing import Any
 import torch
 
 from ..model.method import Method, Output
+from ..pipeline.world import World
+from .parallel import Forward
 
 
 class DivergedError(Exception):
@@ -37,10 +39,21 @@ class TrainStep:
         *,
         autocast: torch.autocast,
         scaler: torch.amp.GradScaler,
-        compiled: bool = False,
+        forward: Forward | None = None,
+        world: World | None = None,
     ) -> None:
+        """
+        Args:
+            model: what is trained.
+            optimizer: over its parameters, a fused one.
+            autocast: the forward pass's context.
+            scaler: enabled in fp16.
+            forward: of `parallel.wrap`, to be called in the model's place.
+            world: the processes that share each batch.
+        """
         self._model = model
-        self._forward = torch.compile(model) if compiled else model
+        self._forward = forward or model
+        self._world = world or World()
         self._optimizer = optimizer
         self._autocast = autocast
         self._scaler = scaler
@@ -60,10 +73,13 @@ class TrainStep:
         loss = output.loss
         is_bad = (~torch.isfinite(loss.detach())).float()
         self._diverged = torch.maximum(self._diverged, is_bad)
+        # Multiplied by NaN all gradients are NaN, on each rank that shares the batch; by one they
+        # keep their bits.
+        poisoned = loss * torch.where(self._diverged > 0, float("nan"), self._one)
         if self._scaler.is_enabled():
-            self._update_scaled(loss)
+            self._update_scaled(poisoned)
         else:
-            loss.backward()
+            poisoned.backward()
             self._update()
         self._optimizer.zero_grad(set_to_none=True)
         self._model.after_step()
@@ -96,14 +112,13 @@ class TrainStep:
 
     def _update_scaled(self, loss: torch.Tensor) -> None:
         """In fp16 gradients overflow as a rule and the scaler skips; a bad loss is none of that."""
-        # Multiplied by NaN, all gradients are NaN, and the scaler skips this step as well.
-        factor = torch.where(self._diverged > 0, float("nan"), self._one)
-        self._scaler.scale(loss * factor).backward()
+        self._scaler.scale(loss).backward()
         self._scaler.step(self._optimizer)
         self._scaler.update()
 
     def take_figures(self, *, inspected: bool = False) -> dict[str, float]:
-        """Means since the last call, `loss` first. This waits for the device.
+        """Means since the last call, `loss` first, and over all ranks, each of which calls it. This
+        waits for the device.
 
         Args:
             inspected: with those of `Method.inspect`, of the last batch alone.
@@ -115,27 +130,30 @@ class TrainStep:
         means = [total / self._count for total in self._sums.tolist()]
         figures = dict(zip(self._names, means, strict=True))
         if inspected and self._last is not None:
-            more = self._model.inspect(self._last)
+            rows = tuple(map(self._world.gather_rows, self._last.projections))
+            more = self._model.inspect(self._last._replace(projections=rows))
             figures |= {name: float(value) for name, value in more.items()}
         self._sums.zero_()
         self._num_good.zero_()
         self._count = 0
-        return figures
+        return dict(zip(figures, self._world.mean(list(figures.values())), strict=True))
 
     def check(self) -> None:
-        """Make sure that the weights may be kept. This waits for the device.
+        """Make sure that the weights may be kept; all ranks call it. This waits for the device.
 
         Raises:
             DivergedError: see `take_figures`.
         """
-        num_good = int(self._num_good.item())
+        # In fp16 a rank does not see that another's loss was bad, only that gradients were.
+        num_good = int(self._world.least(self._num_good.item()))
         if num_good < self._count:
             raise DivergedError(num_good=num_good, num_steps=self._count)
 
     def state(self) -> dict[str, Any]:
-        """For a checkpoint between two log points."""
+        """For a checkpoint between two log points, of all ranks, each of which calls it."""
+        sums = self._sums.new_tensor(self._world.mean(self._sums.tolist()))
         return {
-            "sums": dict(zip(self._names, self._sums.unbind(), strict=True)),
+            "sums": dict(zip(self._names, sums.unbind(), strict=True)),
             "num_good": self._num_good,
             "count": self._count,
             "scaler": self._scaler.state_dict(),

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 _SHOWN = ("knn", "images_per_s", "data_wait_percent")
 
 
-def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
-    """The last figures, medians of the pace, and versions.
+def build_summary(job: "Job", metrics: list[dict[str, Any]], *, bad: list[str]) -> dict[str, Any]:
+    """The last figures, medians of the pace, bad samples of all ranks, and versions.
 
     Rates are medians over the log points; the first one, with the start-up in it, is left out.
     """
@@ -32,9 +32,10 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]]) -> dict[str, Any]:
         "data_wait_percent": statistics.median(r["data_wait_percent"] for r in paces),
         "steps": job.step,
         "epochs": job.config.train.epochs,
-        "bad_samples": [bad.key for bad in job.loader.bad_samples.values()],
+        "bad_samples": bad,
         "engine": job.loader.engine_name,
         "device": job.config.train.device,
+        "world_size": job.world.size,
         "precision": job.config.train.precision,
         "num_threads": job.config.train.num_threads,
         "versions": describe_versions(),

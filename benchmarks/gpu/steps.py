@@ -32,14 +32,13 @@ def build_step(context: Context, precision: str, *, compiled: bool) -> TrainStep
     config = ModelConfig(backbone=context.sizes.backbone)  # type: ignore[arg-type]
     model = build_method(config).to(context.device)
     model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled and not context.is_cuda:
-        model.compile(backend="eager")
+    if compiled:
+        model.compile(fullgraph=True, backend="inductor" if context.is_cuda else "eager")
     return TrainStep(
         model,
         build_optimizer(model, OptimConfig(), lr=0.05),
         autocast=build_autocast(precision, device),
         scaler=torch.amp.GradScaler(device, enabled=precision == "fp16"),
-        compiled=compiled and context.is_cuda,
     )
 
 

@@ -10,11 +10,11 @@ from ..machine import num_cores
 from ..progress import show_nothing, show_progress
 from ..sources import Source, open_source
 from ..sources.torchvision_spec import folder_of
+from ..world import World
 from .contract import Options
 from .driver import Outcome, convert
 from .finish import rejected_path
 from .formats import FORMATS
-from .ranks import Ranks
 
 _TOLD = 10
 
@@ -118,23 +118,20 @@ def main(argv: list[str]) -> int:
         shard_size=args.shard_size * 1_000_000,
         seed=args.seed,
     )
-    ranks = Ranks()
-    tell = _say if ranks.is_first else _say_nothing
-    try:
-        if ranks.size > 1:  # a source that is downloaded is there for the others then
-            ranks.once(lambda: _open(args.source))
+    with World.join() as world:
+        tell = _say if world.is_first else _say_nothing
+        if not world.is_alone:  # a source that is downloaded is there for the others then
+            world.once(lambda: _open(args.source).format)
         outcome = convert(
             _open(args.source),
             target,
             options=options,
-            num_workers=args.workers or max(num_cores() // ranks.local_size, 1),
+            num_workers=args.workers or max(num_cores() // world.local_size, 1),
             resume=args.resume,
-            progress=show_progress if ranks.is_first else show_nothing,
+            progress=show_progress if world.is_first else show_nothing,
             tell=tell,
-            ranks=ranks,
+            world=world,
         )
-    finally:
-        ranks.close()
     _tell(outcome, target, tell)
     if len(outcome.rejected) > args.max_bad:
         tell(

@@ -14,6 +14,7 @@ from ..errors import MachineError, UserError
 from ..pool import Workers
 from ..progress import ShowProgress
 from ..sources import Source
+from ..world import World
 from .contract import Layout, Options, ShardFormat
 from .examine import choose_rules
 from .finish import finish
@@ -21,7 +22,6 @@ from .formats import build_format
 from .gather import Notes, gather, order_samples, warm_up
 from .parts import Work
 from .planning import PART_SIZE
-from .ranks import Ranks
 from .tasks import CHUNK, Shared, chunk_indices, examine_chunk, prepare, write_task
 from .workplace import Workplace
 
@@ -48,7 +48,7 @@ def convert(
     resume: bool,
     progress: ShowProgress,
     tell: Callable[[str], None],
-    ranks: Ranks | None = None,
+    world: World | None = None,
 ) -> Outcome:
     """Write `source` to `target`.
 
@@ -60,13 +60,13 @@ def convert(
         resume: go on with what an earlier call left.
         progress: (what, total) → `Progress`.
         tell: notes for the user, a line each.
-        ranks: those that share the work, each of which calls this; None: none but this.
+        world: those that share the work, each of which calls this; None: none but this.
 
     Raises:
         UserError: something is in the way, or no picture can be stored.
         MachineError: the disk is full, or fails; a worker was killed. What is done is kept.
     """
-    ranks = ranks or Ranks(size=1)
+    world = world or World()
     place = Workplace(target)
     shard_format = _build(options)
     shared = Shared(source, shard_format, choose_rules(shard_format, options), str(target))
@@ -74,19 +74,19 @@ def convert(
     workers: Workers | None = None
     with _disk(target):
         try:
-            ranks.once(lambda: place.begin(task, resume=resume))
+            world.first(lambda: place.begin(task, resume=resume))
             workers = Workers(num_workers, prepare=prepare, arguments=(shared,))
             workers.start(meanwhile=warm_up)
-            _examine_all(place, shared, workers, progress, ranks)
-            ranks.wait()
+            _examine_all(place, shared, workers, progress, world)
+            world.wait()
             examined, notes = gather(place, len(source))
             samples, spooled = order_samples(source, examined, options.seed)
             name = target.name.removesuffix(".beton")
             layout = shard_format.plan(samples, name=name, shard_size=options.shard_size)
-            ranks.once(lambda: _make_room(place, layout, tell))
-            _write_all(place, shared, samples, spooled, layout, workers, progress, ranks)
+            world.first(lambda: _make_room(place, layout, tell))
+            _write_all(place, shared, samples, spooled, layout, workers, progress, world)
             workers.close()
-            ranks.wait()
+            world.wait()
             outcome = _outcome(source, samples, layout, notes)
             made = {
                 "options": asdict(options),
@@ -101,7 +101,7 @@ def convert(
                 place.publish()
                 place.remove()
 
-            ranks.once(publish)
+            world.first(publish)
         finally:
             if workers:
                 workers.close()
@@ -137,10 +137,10 @@ def _disk(target: Path) -> Iterator[None]:
 
 
 def _examine_all(
-    place: Workplace, shared: Shared, workers: Workers, progress: ShowProgress, ranks: Ranks
+    place: Workplace, shared: Shared, workers: Workers, progress: ShowProgress, world: World
 ) -> None:
     count = len(shared.source)
-    ours = ranks.share(list(range(-(-count // CHUNK))))
+    ours = world.share(list(range(-(-count // CHUNK))))
     left = [chunk for chunk in ours if not place.is_examined(chunk)]
 
     def total(chunks: list[int]) -> int:
@@ -190,9 +190,9 @@ def _write_all(
     layout: Layout,
     workers: Workers,
     progress: ShowProgress,
-    ranks: Ranks,
+    world: World,
 ) -> None:
-    ours = ranks.share(list(range(len(layout.parts))))
+    ours = world.share(list(range(len(layout.parts))))
     left = [part for part in ours if not place.is_written(part)]
 
     def work() -> Iterator[tuple[int, str, Work, np.ndarray]]:

@@ -46,27 +46,42 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+TORCHRUN = ["-m", "torch.distributed.run", "--standalone"]
+
+
 def start(
-    arguments: list[str], cwd: Path, *, dies_at: str | None = None, **options: Any
+    arguments: list[str],
+    cwd: Path,
+    *,
+    dies_at: str | None = None,
+    ranks: int | None = None,
+    **options: Any,
 ) -> subprocess.Popen[str]:
     """`swiftsiam ARGUMENTS` as a process of its own, its output kept.
 
     Args:
         arguments: of the command line.
         cwd: its working folder.
-        dies_at: "EVENT SIGNAL": it sends itself that signal at an event of `dying.py`.
+        dies_at: "EVENT SIGNAL": it sends itself that signal at an event of `dying.py`; "… RANK" of
+            several processes.
+        ranks: so many processes, under torchrun.
         options: of Popen.
     """
     program = ["-m", "swiftsiam"]
+    environment = os.environ | {"COLUMNS": "200"}
     if dies_at is not None:
-        program = [str(Path(__file__).with_name("dying.py")), *dies_at.split(" ")]
+        event, name, *rank = dies_at.split(" ")
+        program = [str(Path(__file__).with_name("dying.py")), event, name]
+        environment |= {"DYING_RANK": rank[0]} if rank else {}
+    if ranks is not None:
+        program = [*TORCHRUN, f"--nproc-per-node={ranks}", *program]
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=cwd,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=os.environ | {"COLUMNS": "200"},
+        env=environment,
         **options,
     )
 

@@ -1,6 +1,7 @@
 """`python dying.py EVENT SIGNAL ARGUMENTS…`: swiftsiam, which sends itself a signal at an event.
 
-A test that kills from outside after some seconds depends on how fast the machine is. Events:
+A test that kills from outside after some seconds depends on how fast the machine is. Of several
+processes under torchrun the one of rank DYING_RANK does it. Events:
 
     step:N                after the N-th step of this process
     open:PART             a file whose name holds PART is about to be opened for writing
@@ -73,7 +74,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for default in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(default, signal.SIG_DFL)
-    die_at(event, signal.Signals[name])
+    if os.environ.get("RANK") == os.environ.get("DYING_RANK"):
+        die_at(event, signal.Signals[name])
     from swiftsiam.__main__ import main
 
     sys.exit(main())

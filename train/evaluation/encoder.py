@@ -11,6 +11,7 @@ from ...model.method import Method, ModelConfig, build_method
 from ...pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD
 from ...pipeline.errors import UserError
 from ...pipeline.loader import Loader
+from ...pipeline.world import World
 
 _RAW_SIDE = 8
 
@@ -43,22 +44,38 @@ class Features(NamedTuple):
     """(N,) int64; -1 for padding, of which `extract_features` leaves none."""
 
 
-def extract_features(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
+def extract_features(
+    backbone: nn.Module,
+    loader: Loader,
+    *,
+    autocast: torch.autocast,
+    world: World | None = None,
+) -> Features:
     """Pooled features of all samples of an evaluation loader, the network in eval mode.
+
+    Args:
+        backbone: views → features.
+        loader: this rank's.
+        autocast: the forward pass's context.
+        world: the ranks that share the batches; each gets the features of all of them.
 
     Raises:
         UserError: none of the pictures can be read.
     """
+    world = world or World()
     was_training = backbone.training
     backbone.eval()
-    pooled = pool(backbone, loader, autocast=autocast)
+    own = pool(backbone, loader, autocast=autocast)
+    pooled = Features(*(world.gather_rows(column) for column in own))
     backbone.train(was_training)
     rows = (pooled.indices >= 0).nonzero().squeeze(1)  # the one wait for the device
     if not len(rows):
-        first = next(iter(loader.bad_samples.values()))
-        raise UserError(
-            f"{first.key}: {first.reason}; nor can any other of the {len(loader.bad_samples)} "
-            "pictures be read, and kNN needs some; check the data"
+        bad = [bad for rank in world.gather(loader.bad_samples) for bad in rank.values()]
+        raise world.alike(
+            UserError(
+                f"{bad[0].key}: {bad[0].reason}; nor can any other of the {len(bad)} pictures be "
+                "read, and kNN needs some; check the data"
+            )
         )
     if len(rows) == len(pooled.indices):  # the usual case, and no second copy of the features
         return pooled

@@ -15,6 +15,7 @@ from ...pipeline.errors import BadSampleError, UserError
 from ...pipeline.loader import Loader
 from ...pipeline.order import choose_indices
 from ...pipeline.sources import Source
+from ...pipeline.world import World
 from ..config import Config
 from ..device import view_dtype
 
@@ -59,6 +60,7 @@ def open_labelled(
     fields: tuple[str, str],
     max_queries: int | None,
     splits: bool,
+    world: World | None = None,
 ) -> LabelledData:
     """The loaders of a kNN evaluation as the configuration has it.
 
@@ -69,6 +71,7 @@ def open_labelled(
         fields: what names the bank and the queries in errors.
         max_queries: a fixed random choice of so many; None: all.
         splits: the two are one set: a fixed fifth of it asks, and the others vote.
+        world: the processes that share the loaders' batches.
 
     Raises:
         UserError: no labels, or a class that the bank lacks.
@@ -97,8 +100,8 @@ def open_labelled(
     else:
         asking = choose_indices(len(queries), limit=max_queries, seed=seed)
     return LabelledData(
-        bank=_eval_loader(config, bank, voting),
-        queries=_eval_loader(config, queries, asking),
+        bank=_eval_loader(config, bank, voting, world or World()),
+        queries=_eval_loader(config, queries, asking, world or World()),
         query_labels=labels,
     )
 
@@ -125,19 +128,21 @@ def find_shared(
     return shared
 
 
-def _eval_loader(config: Config, source: Source, indices: np.ndarray) -> Loader:
+def _eval_loader(config: Config, source: Source, indices: np.ndarray, world: World) -> Loader:
     engine = config.loader.engine
     if not ENGINES[engine].reads_pictures:  # the step may be measured on noise, features may not
         engine = "torchvision"
     return build_loader(
         source=source,
         specs=(build_eval_spec(config.augment),),
-        global_batch_size=config.eval.batch_size,
+        global_batch_size=max(config.eval.batch_size // world.size, 1) * world.size,
         train=False,
         engine=engine,
         dtype=view_dtype(config.train.precision, loader_device="cpu"),
         device=config.train.device,
         num_workers=config.data.num_workers or 0,
         indices=indices,
+        rank=world.rank,
+        world_size=world.size,
         ops=config.augment.ops,
     )

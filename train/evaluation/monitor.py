@@ -3,21 +3,34 @@
 import numpy as np
 from torch import nn
 
+from ...pipeline.world import World
 from ..config import Config
 from ..device import build_autocast
 from .encoder import Features, extract_features
-from .knn import accuracy
+from .knn import count_right
 from .labelled import LabelledData
 
 
-def evaluate_knn(network: nn.Module, data: LabelledData, config: Config) -> float:
-    """kNN accuracy of the network's features, percent."""
+def evaluate_knn(
+    network: nn.Module, data: LabelledData, config: Config, world: World | None = None
+) -> float:
+    """kNN accuracy of the network's features, percent.
+
+    Args:
+        network: views → features.
+        data: of this rank.
+        config: resolved.
+        world: the ranks that share the data, each of which asks for a part of the queries.
+    """
+    world = world or World()
     autocast = build_autocast(config.train.precision, config.train.device)
-    bank = extract_features(network, data.bank, autocast=autocast)
-    queries = extract_features(network, data.queries, autocast=autocast)
+    bank = extract_features(network, data.bank, autocast=autocast, world=world)
+    queries = extract_features(network, data.queries, autocast=autocast, world=world)
     to_bank = data.query_labels.to(queries.labels.device)
-    queries = Features(queries.features, to_bank[queries.labels], queries.indices)
-    return accuracy(
+    own = slice(world.rank, None, world.size)
+    num_queries = len(queries.labels)
+    queries = Features(queries.features[own], to_bank[queries.labels[own]], queries.indices[own])
+    right = count_right(
         queries,
         bank,
         k=config.eval.k,
@@ -25,6 +38,7 @@ def evaluate_knn(network: nn.Module, data: LabelledData, config: Config) -> floa
         excluded=_rows_of(data.shared, queries, bank) if data.shared else None,
         num_classes=len(data.bank.source.classes),
     )
+    return 100.0 * (sum(world.gather(right)) / num_queries)
 
 
 def _rows_of(shared: dict[int, list[int]], queries: Features, bank: Features) -> np.ndarray:

@@ -12,7 +12,7 @@ from swiftsiam.pipeline.errors import UserError
 from swiftsiam.pipeline.sources import open_source
 from swiftsiam.train.evaluation import knn
 from swiftsiam.train.evaluation.encoder import Features
-from swiftsiam.train.evaluation.knn import accuracy, predict
+from swiftsiam.train.evaluation.knn import count_right, predict
 from swiftsiam.train.evaluation.labelled import find_shared
 
 
@@ -43,11 +43,11 @@ def test_agrees_with_brute_force(k: int, monkeypatch: pytest.MonkeyPatch) -> Non
     assert predicted.tolist() == expected
 
 
-def test_accuracy_is_in_percent() -> None:
+def test_right_answers_are_counted() -> None:
     bank = make(200, 0)
-    assert accuracy(bank, bank, k=1, temperature=0.1) == 100.0
+    assert count_right(bank, bank, k=1, temperature=0.1) == len(bank.labels)
     wrong = bank._replace(labels=(bank.labels + 1) % 5)
-    assert accuracy(wrong, bank, k=1, temperature=0.1) == 0.0
+    assert count_right(wrong, bank, k=1, temperature=0.1) == 0
 
 
 def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -56,7 +56,7 @@ def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
     noise = bank._replace(
         labels=torch.randint(5, (300,), generator=torch.Generator().manual_seed(3))
     )
-    assert accuracy(noise, noise, k=1, temperature=0.1) == 100.0
+    assert count_right(noise, noise, k=1, temperature=0.1) == len(noise.labels)
     monkeypatch.setattr(knn, "_SIMILARITIES", 300 * 7)
     itself = np.arange(300)[::-1, None].repeat(2, axis=1)
     predicted = predict(
@@ -66,7 +66,9 @@ def test_a_query_never_votes_for_itself(monkeypatch: pytest.MonkeyPatch) -> None
         others = torch.arange(300) != row
         without = Features(noise.features[others], noise.labels[others], noise.indices[others])
         assert predicted[row] == brute_force(noise.features[row], without, 3, 0.1)
-    assert accuracy(noise, noise, k=1, temperature=0.1, excluded=itself) < 40
+    assert count_right(noise, noise, k=1, temperature=0.1, excluded=itself) < 0.4 * len(
+        noise.labels
+    )
 
 
 def test_each_query_loses_its_own_pairs_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,7 +127,7 @@ def test_similarities_are_true_float32(
 def test_a_bank_of_nothing_but_the_query_is_refused() -> None:
     one = make(1, 0)
     with pytest.raises(UserError, match="no picture but the query"):
-        accuracy(one, one, k=1, temperature=0.1, excluded=np.array([[0, 0]]))
+        count_right(one, one, k=1, temperature=0.1, excluded=np.array([[0, 0]]))
 
 
 @pytest.mark.parametrize("temperature", [0.001, 1000.0])
