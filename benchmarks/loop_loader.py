@@ -25,8 +25,8 @@ from ..pipeline.loader import Loader
 from ..pipeline.machine import num_cores
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
-from ..train.device import build_autocast
-from ..train.optim import OptimConfig, build_optimizer
+from ..train.lanes import Lanes, build_step
+from ..train.optim import OptimConfig
 from ..train.step import TrainStep
 from .inputs import endless
 from .loop_rows import Cost, Field, settle
@@ -232,13 +232,7 @@ def step(setting: Setting) -> Iterator[Record]:
 def _build_step() -> TrainStep:
     torch.manual_seed(0)
     model = build_method(ModelConfig(backbone=_BACKBONE))
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TrainStep(
-        model,
-        build_optimizer(model, OptimConfig(), lr=0.05),
-        autocast=build_autocast("fp32", "cpu"),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
-    )
+    return build_step(model, OptimConfig(), Lanes(channels_last=True, fused=True), lr=0.05)
 
 
 def _train(train: TrainStep, batches: Iterator[Batch]) -> float:

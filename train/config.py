@@ -41,6 +41,10 @@ class TrainConfig:
     """Memory format of weights and views."""
     compile: Literal["auto", "on", "off"] = "auto"
     """torch.compile of the model; auto: on for cuda."""
+    tf32: bool = True
+    """On a GPU, float32 products with 10 bits of mantissa; false: with all 23."""
+    cuda_graph: Literal["on", "off"] = "off"
+    """On one GPU, the whole step as one CUDA graph."""
     sync_batch_norm: bool = True
     """Several processes: BatchNorm's statistics are those of all of them together."""
     compress_gradients: Literal["off", "bf16"] = "off"

@@ -1,5 +1,6 @@
 """A training job: everything that a run trains with, made from its configuration."""
 
+import dataclasses
 import shlex
 from dataclasses import dataclass
 from typing import Any
@@ -16,11 +17,12 @@ from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from ..pipeline.sources.torchvision_spec import are_same
 from ..pipeline.world import World
-from .config import Config
-from .device import Choice, build_autocast, place_views, view_dtype
+from .config import Config, TrainConfig
+from .device import Choice, place_views, settle_compile, view_dtype
 from .evaluation.labelled import LabelledData, open_labelled
-from .optim import build_learning_rate, build_optimizer, load_optimizer
-from .parallel import wrap
+from .lanes import build_step, choose_lanes
+from .optim import build_learning_rate, load_optimizer
+from .parallel import Sharing
 from .schedule import LearningRate
 from .step import TrainStep
 
@@ -44,8 +46,8 @@ class Job:
     then an epoch has another number of steps."""
     place: dict[str, int]
     """The loader's, behind the last batch that was trained on."""
-    views: Choice
-    """Where they are made, and why."""
+    decided: dict[str, Choice]
+    """What depends on the data: where views are made, whether compiling pays; and why."""
     world: World
     """The processes that share it."""
 
@@ -109,6 +111,7 @@ def build_job(config: Config, world: World | None = None) -> Job:
     """
     world = world or World()
     train = config.train
+    lanes = world.everyone(lambda: choose_lanes(train, world_size=world.size))
     world.settle(device=train.device, timeout_s=train.timeout_s)
     assert train.num_threads is not None
     torch.set_num_threads(train.num_threads)
@@ -119,36 +122,40 @@ def build_job(config: Config, world: World | None = None) -> Job:
     _check_same(source, world, path)
     config, views = world.once(lambda: place_views(config, source))
     loader = world.everyone(lambda: _open_data(config, source, world))
+    steps = train.epochs * loader.batches_per_epoch
+    config, compiled = world.once(lambda: settle_compile(config, steps=steps))
+    lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
     torch.manual_seed(train.seed)
     model = build_method(config.model).to(train.device)
-    forward = wrap(model, train, world)
     rate = build_learning_rate(
         config.optim,
         batch_size=train.batch_size,
         epochs=train.epochs,
         steps_per_epoch=loader.batches_per_epoch,
     )
-    optimizer = build_optimizer(model, config.optim, lr=rate.peak)
-    train_step = TrainStep(
-        model,
-        optimizer,
-        autocast=build_autocast(train.precision, train.device),
-        scaler=torch.amp.GradScaler(train.device, enabled=train.precision == "fp16"),
-        forward=forward,
-        world=world,
+    train_step = build_step(
+        model, config.optim, lanes, lr=rate.peak, sharing=_sharing(train, world)
     )
     return Job(
         config=config,
         source=source,
         loader=loader,
         model=model,
-        optimizer=optimizer,
+        optimizer=train_step.optimizer,
         train_step=train_step,
         rate=rate,
         listing={"digest": source.digest, "count": len(loader.indices)},
         place=loader.state(),
-        views=views,
+        decided={"compile": compiled, "views": views},
         world=world,
+    )
+
+
+def _sharing(train: TrainConfig, world: World) -> Sharing:
+    return Sharing(
+        world=world,
+        sync_batch_norm=train.sync_batch_norm,
+        compress_gradients=train.compress_gradients,
     )
 
 

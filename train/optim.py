@@ -31,17 +31,20 @@ class OptimConfig:
     """Linear warm-up; null: 10 for batches of 1,024 and more, else none (section 4.3)."""
 
 
-def build_optimizer(model: Method, config: OptimConfig, *, lr: float) -> torch.optim.SGD:
+def build_optimizer(
+    model: Method, config: OptimConfig, *, lr: float, fused: bool = True
+) -> torch.optim.SGD:
     """SGD over the method's groups of parameters, each with its own rate.
 
-    Fused, since only that kind can skip a step by a flag on the device (see `TrainStep`).
+    Fused, since only that kind can skip a step by a flag on the device (see `TrainStep`); torch's
+    own choice for comparison.
     """
     groups = [
         {"params": group.parameters, "decays": group.decays or config.predictor_lr == "decayed"}
         for group in model.parameter_groups()
     ]
     optimizer = torch.optim.SGD(
-        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
+        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
     )
     if config.momentum:
         # A first step that is skipped would leave the buffer that it makes uninitialised.
@@ -49,6 +52,12 @@ def build_optimizer(model: Method, config: OptimConfig, *, lr: float) -> torch.o
             for parameter in group["params"]:
                 optimizer.state[parameter]["momentum_buffer"] = torch.zeros_like(parameter)
     return optimizer
+
+
+def keep_rates_on_device(optimizer: torch.optim.Optimizer, device: torch.device) -> None:
+    """Make the learning rates tensors, which a CUDA graph reads anew in each replay."""
+    for group in optimizer.param_groups:
+        group["lr"] = torch.tensor(group["lr"], dtype=torch.float32, device=device)
 
 
 def load_optimizer(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
@@ -61,7 +70,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: LearningRate, *, s
     """Give each group its rate for this step; returns the encoder's."""
     current = rate.at(step)
     for group in optimizer.param_groups:
-        group["lr"] = current if group["decays"] else rate.constant_at(step)
+        lr = current if group["decays"] else rate.constant_at(step)
+        if isinstance(group["lr"], torch.Tensor):
+            group["lr"].fill_(lr)  # in its place, where a graph looks for it
+        else:
+            group["lr"] = lr
     return current
 
 

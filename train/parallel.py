@@ -4,7 +4,8 @@ compiler, and the averaging of gradients, in the one order in which they work to
 
 import inspect
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
@@ -13,45 +14,63 @@ from torch.nn.parallel import DistributedDataParallel
 from ..model.method import Method, Output
 from ..model.normalisation import rank_batch_norms
 from ..pipeline.world import World
-from .config import TrainConfig
 
 Forward = Callable[..., Output]
 
 
-def wrap(model: Method, config: TrainConfig, world: World) -> Forward:
+@dataclass(frozen=True, kw_only=True)
+class Sharing:
+    """The processes that share each batch, and how."""
+
+    world: World = field(default_factory=World)
+    sync_batch_norm: bool = True
+    """Statistics of all rows, not of a process's own."""
+    compress_gradients: Literal["off", "bf16"] = "off"
+    """What gradients travel as."""
+
+
+def wrap(model: Method, *, channels_last: bool, compiled: bool, sharing: Sharing) -> Forward:
     """Make the method ready to be trained on, in place; its parameters stay the same objects.
 
     Args:
         model: on its device.
-        config: resolved.
-        world: the processes that share each batch; all of them call this.
+        channels_last: memory format of the weights.
+        compiled: by torch.compile.
+        sharing: of each batch; all of its processes call this.
 
     Returns:
         What to call instead of the model.
     """
-    if config.channels_last:  # first: a graph is compiled for strides
+    world = sharing.world
+    if channels_last:  # first: a graph is compiled for strides
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if not world.is_alone and config.sync_batch_norm:  # seen by the compiler
+    if not world.is_alone and sharing.sync_batch_norm:  # seen by the compiler
         rank_batch_norms(model, world.group)
-    if config.compile == "on":
+    if compiled:
         # In place, or each key of the state would get a prefix; within the averaging of gradients,
         # whose own code the compiler cannot take.
-        model.compile(fullgraph=True)
-    return model if world.is_alone else _average_gradients(model, config, world)
+        model.compile(fullgraph=True, dynamic=False)
+    return model if world.is_alone else _average_gradients(model, sharing)
 
 
-def _average_gradients(model: Method, config: TrainConfig, world: World) -> Forward:
+def unwrap_compiled(model: Method) -> None:
+    """Undo the compiler's part of `wrap`."""
+    model._compiled_call_impl = None  # torch has no other way back from Module.compile
+
+
+def _average_gradients(model: Method, sharing: Sharing) -> Forward:
     device = next(model.parameters()).device
+    group = sharing.world.group
     averaged = DistributedDataParallel(
         model,
         device_ids=[device.index] if device.type == "cuda" else None,
-        process_group=world.group,
+        process_group=group,
         static_graph=True,
         gradient_as_bucket_view=True,
         **_leave_buffers(),
     )
-    if config.compress_gradients == "bf16":
-        averaged.register_comm_hook(world.group, bf16_compress_hook)
+    if sharing.compress_gradients == "bf16":
+        averaged.register_comm_hook(group, bf16_compress_hook)
     return averaged
 
 

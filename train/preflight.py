@@ -26,7 +26,7 @@ def tell_start(job: "Job", reasons: dict[str, Choice], report: Report) -> None:
     parameters = sum(p.numel() for p in job.model.parameters())
     classes = f"{len(job.source.classes)} classes" if job.source.classes else "no labels"
     name = type(job.model).__name__
-    told = {**reasons, "views": job.views}
+    told = {**reasons, **job.decided}
     lines = {
         "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
         **{name: f"{choice.name} ({choice.why})" for name, choice in told.items()},

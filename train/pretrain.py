@@ -106,6 +106,8 @@ def _log(
     job: Job, report: Report, stopwatch: Stopwatch, *, epoch: int, lr: float, epoch_ends: bool
 ) -> None:
     """One record of training."""
+    for note in job.train_step.take_notes():
+        report.note(note)
     report.log(
         "train",
         job.step,

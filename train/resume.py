@@ -41,6 +41,8 @@ _TOLD = (
     "optim.weight_decay",
     "train.precision",
     "train.compile",
+    "train.tf32",
+    "train.cuda_graph",
     "train.compress_gradients",
     "train.device",
     "train.num_threads",

@@ -6,7 +6,8 @@ import torch
 
 from ..model.method import Method, Output
 from ..pipeline.world import World
-from .parallel import Forward
+from .graph import Captured
+from .parallel import Forward, unwrap_compiled
 
 
 class DivergedError(Exception):
@@ -27,9 +28,9 @@ class TrainStep:
     """Forward, backward, update. Nothing here waits for the device.
 
     A loss or a gradient that is not finite never reaches the weights, nor does any step after it:
-    the optimiser, which must be a fused one, skips by a flag that stays on the device. BatchNorm's
-    running statistics have taken the forward pass in by then, so `check` must be called before
-    anything is kept.
+    the optimiser, a fused one, skips by a flag that stays on the device. BatchNorm's running
+    statistics have taken the forward pass in by then, so `check` must be called before anything is
+    kept.
     """
 
     def __init__(
@@ -41,20 +42,22 @@ class TrainStep:
         scaler: torch.amp.GradScaler,
         forward: Forward | None = None,
         world: World | None = None,
+        captured: bool = False,
     ) -> None:
         """
         Args:
             model: what is trained.
-            optimizer: over its parameters, a fused one.
+            optimizer: over its parameters; one that is not fused waits for the device.
             autocast: the forward pass's context.
             scaler: enabled in fp16.
             forward: of `parallel.wrap`, to be called in the model's place.
             world: the processes that share each batch.
+            captured: as a CUDA graph.
         """
+        self.optimizer = optimizer
         self._model = model
         self._forward = forward or model
         self._world = world or World()
-        self._optimizer = optimizer
         self._autocast = autocast
         self._scaler = scaler
         device = next(model.parameters()).device
@@ -65,14 +68,27 @@ class TrainStep:
         self._last: Output | None = None
         self._diverged = torch.zeros((), device=device)  # 1 from the first bad step on
         self._one = torch.ones((), device=device)
+        self._captured = Captured(self._compute) if captured else None
+        self._notes: list[str] = []
+        # The first call may find that the compiler cannot do it.
+        self._is_compiled = model._compiled_call_impl is not None
 
     def __call__(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> None:
         """Train on one batch: views of (B, 3, H, W) and labels (B,) on the model's device."""
+        self._last = None  # what it holds would lie beside what this step needs
+        if self._is_compiled:
+            self._last = self._compile(views, labels)
+        else:
+            self._last = (self._captured or self._compute)(views, labels)
+        self._count += 1
+
+    def _compute(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
+        """All that happens on the device; a graph may be captured of it."""
         with self._autocast:
             output: Output = self._forward(views, labels)
         loss = output.loss
         is_bad = (~torch.isfinite(loss.detach())).float()
-        self._diverged = torch.maximum(self._diverged, is_bad)
+        torch.maximum(self._diverged, is_bad, out=self._diverged)
         # Multiplied by NaN all gradients are NaN, on each rank that shares the batch; by one they
         # keep their bits.
         poisoned = loss * torch.where(self._diverged > 0, float("nan"), self._one)
@@ -81,10 +97,31 @@ class TrainStep:
         else:
             poisoned.backward()
             self._update()
-        self._optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad(set_to_none=True)
         self._model.after_step()
         self._add({"loss": loss.detach().float(), **output.figures})
-        self._last = output._replace(loss=loss.detach())
+        return output._replace(loss=loss.detach())
+
+    def _compile(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
+        """The first step, from which the model is compiled; as it is where that fails."""
+        from torch._dynamo.exc import TorchDynamoException  # takes a second, which others keep
+
+        self._is_compiled = False
+        buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
+        try:
+            return self._compute(views, labels)
+        except TorchDynamoException as error:
+            reason = " ".join(str(error).split("\n")[:2])  # whose backend, and its error
+            self._notes.append(
+                f"train.compile: failed, and the run goes on without it ({reason:.200}); set "
+                "train.compile=off to spare the attempt"
+            )
+        unwrap_compiled(self._model)
+        with torch.no_grad():
+            for buffer, before in buffers:  # of BatchNorm: a failure may come behind the forward
+                buffer.copy_(before)
+        self.optimizer.zero_grad(set_to_none=True)
+        return self._compute(views, labels)
 
     def _add(self, figures: dict[str, torch.Tensor]) -> None:
         if self._names != tuple(figures):
@@ -94,27 +131,39 @@ class TrainStep:
             self._num_good.zero_()
         self._sums += torch.stack(tuple(figures.values()))
         self._num_good += 1 - self._diverged
-        self._count += 1
 
     def _update(self) -> None:
         """Step, unless a gradient is not finite or something was not before."""
         gradients = [
             parameter.grad
-            for group in self._optimizer.param_groups
+            for group in self.optimizer.param_groups
             for parameter in group["params"]
             if parameter.grad is not None
         ]
         # GradScaler's own check; multiplied by one the gradients keep their bits.
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, self._diverged, self._one)
-        self._optimizer.grad_scale = None  # type: ignore[attr-defined]
-        self._optimizer.found_inf = self._diverged  # type: ignore[attr-defined]
-        self._optimizer.step()
+        if self.optimizer.defaults["fused"]:
+            self.optimizer.grad_scale = None  # type: ignore[attr-defined]
+            self.optimizer.found_inf = self._diverged  # type: ignore[attr-defined]
+            self.optimizer.step()
+        elif not self._diverged.item():
+            self.optimizer.step()
 
     def _update_scaled(self, loss: torch.Tensor) -> None:
         """In fp16 gradients overflow as a rule and the scaler skips; a bad loss is none of that."""
         self._scaler.scale(loss).backward()
-        self._scaler.step(self._optimizer)
+        self._scaler.step(self.optimizer)
         self._scaler.update()
+
+    def take_notes(self) -> list[str]:
+        """What people should be told since the last call."""
+        if self._captured and self._captured.failure:
+            self._notes.append(
+                f"train.cuda_graph: the run goes on without it ({self._captured.failure})"
+            )
+            self._captured = None
+        notes, self._notes = self._notes, []
+        return notes
 
     def take_figures(self, *, inspected: bool = False) -> dict[str, float]:
         """Means since the last call, `loss` first, and over all ranks, each of which calls it. This

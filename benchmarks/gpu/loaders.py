@@ -20,7 +20,7 @@ from ..inputs import endless
 from ..spread import spread
 from .context import Context, Record
 from .pictures import find_pictures
-from .steps import build_step, lane_dtype, make_views
+from .steps import Lane, build_model_step, lane_dtype, make_views
 
 _LOADS = (0.0, 0.65, 0.75, 0.9, 0.99)
 _NUM_CLASSES = 10
@@ -132,7 +132,7 @@ def end_to_end(context: Context) -> Iterator[Record]:
     """The eager step fed by each loader, beside the same step on a cached batch."""
     source = open_source(find_pictures(context))
     dtype = lane_dtype(context.precision)
-    step = build_step(context, context.precision, compiled=False)
+    step = build_model_step(context, Lane(context.precision))
     count = min(context.sizes.batch, len(source))
     views = make_views(context, count, dtype)
     labels = torch.zeros(count, dtype=torch.int64, device=context.device)

@@ -2,44 +2,58 @@
 
 from collections.abc import Callable, Iterator
 from functools import partial
+from typing import NamedTuple
 
 import torch
 
 from ...model.method import ModelConfig, build_method
 from ...pipeline.errors import UserError
-from ...train.device import build_autocast
-from ...train.optim import OptimConfig, build_optimizer
+from ...train.config import TrainConfig
+from ...train.lanes import build_step, choose_lanes
+from ...train.optim import OptimConfig
 from ...train.step import TrainStep
 from .context import Context, Record, interleaved
 
 Views = tuple[torch.Tensor, ...]
 
+
+class Lane(NamedTuple):
+    """A way to compute the step."""
+
+    precision: str
+    compiled: bool = False
+    captured: bool = False
+    """As a CUDA graph; in a rehearsal as it is."""
+
+
 _LANES = {
-    "eager bf16": ("bf16", False),
-    "eager fp16": ("fp16", False),
-    "eager fp32": ("fp32", False),
-    "compiled bf16": ("bf16", True),
+    "eager bf16": Lane("bf16"),
+    "eager fp16": Lane("fp16"),
+    "eager fp32": Lane("fp32"),
+    "graph bf16": Lane("bf16", captured=True),
+    "graph fp16": Lane("fp16", captured=True),
+    "compiled bf16": Lane("bf16", compiled=True),
+    "compiled graph bf16": Lane("bf16", compiled=True, captured=True),
 }
 _STEPS = 10
 _WARM_UP = 5
 _MB_A_PICTURE = 88  # of saved tensors, both views, bf16, eager, ResNet-50 (counted on a CPU)
 
 
-def build_step(context: Context, precision: str, *, compiled: bool) -> TrainStep:
+def build_model_step(context: Context, lane: Lane) -> TrainStep:
     """As a job builds it; in a rehearsal the graph is captured, and inductor left out."""
     torch.manual_seed(0)
-    device = context.device.type
     config = ModelConfig(backbone=context.sizes.backbone)  # type: ignore[arg-type]
     model = build_method(config).to(context.device)
-    model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    if compiled:
-        model.compile(fullgraph=True, backend="inductor" if context.is_cuda else "eager")
-    return TrainStep(
-        model,
-        build_optimizer(model, OptimConfig(), lr=0.05),
-        autocast=build_autocast(precision, device),
-        scaler=torch.amp.GradScaler(device, enabled=precision == "fp16"),
+    if lane.compiled and not context.is_cuda:
+        model.compile(fullgraph=True, backend="eager")
+    train = TrainConfig(
+        device=context.device.type,  # type: ignore[arg-type]
+        precision=lane.precision,  # type: ignore[arg-type]
+        compile="on" if lane.compiled and context.is_cuda else "off",
+        cuda_graph="on" if lane.captured and context.is_cuda else "off",
     )
+    return build_step(model, OptimConfig(), choose_lanes(train), lr=0.05)
 
 
 def make_views(context: Context, count: int, dtype: torch.dtype) -> Views:
@@ -85,7 +99,7 @@ def optimizer(context: Context) -> Iterator[Record]:
 
 
 def _look_for_waits(context: Context, precision: str) -> Record:
-    step = build_step(context, precision, compiled=False)
+    step = build_model_step(context, Lane(precision))
     views = make_views(context, 8, lane_dtype(precision))
     labels = torch.zeros(8, dtype=torch.int64, device=context.device)
     for _ in range(3):
@@ -104,7 +118,7 @@ def memory(context: Context) -> Iterator[Record]:
     for count in (64, 128) if context.is_cuda else (4, 8):
         if context.is_cuda:
             torch.cuda.reset_peak_memory_stats()
-        step = build_step(context, context.precision, compiled=False)
+        step = build_model_step(context, Lane(context.precision))
         views = make_views(context, count, lane_dtype(context.precision))
         labels = torch.zeros(count, dtype=torch.int64, device=context.device)
         for _ in range(2):
@@ -129,9 +143,9 @@ def memory(context: Context) -> Iterator[Record]:
 def step_times(context: Context) -> Iterator[Record]:
     """Images per second of each lane; all of them interleaved, the compiled one's start apart."""
     lanes: dict[str, Callable[[], float]] = {}
-    for name, (precision, compiled) in _LANES.items():
+    for name, lane in _LANES.items():
         try:
-            lanes[name], first_s = _prepare(context, precision, compiled=compiled)
+            lanes[name], first_s = _prepare(context, lane)
         except (RuntimeError, UserError) as error:  # no room, no compiler
             yield context.check(name, False, error=f"{type(error).__name__}: {error}"[:500])
             continue
@@ -142,13 +156,11 @@ def step_times(context: Context) -> Iterator[Record]:
             yield context.rate(name, values, scope="step", engine="none", work=work)
 
 
-def _prepare(
-    context: Context, precision: str, *, compiled: bool
-) -> tuple[Callable[[], float], float]:
+def _prepare(context: Context, lane: Lane) -> tuple[Callable[[], float], float]:
     """A measurement in images per second; and seconds of the warm-up."""
-    step = build_step(context, precision, compiled=compiled)
+    step = build_model_step(context, lane)
     count = context.sizes.batch
-    views = make_views(context, count, lane_dtype(precision))
+    views = make_views(context, count, lane_dtype(lane.precision))
     labels = torch.zeros(count, dtype=torch.int64, device=context.device)
     steps = _STEPS if context.is_cuda else 1
 

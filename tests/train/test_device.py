@@ -36,7 +36,8 @@ def config(*overrides: str) -> Config:
 def test_with_a_gpu() -> None:
     resolved = device.resolve(config()).config
     assert (resolved.train.device, resolved.train.precision) == ("cuda", "bf16")
-    assert (resolved.train.compile, resolved.data.num_workers) == ("on", 15)
+    assert resolved.data.num_workers == 15
+    assert device.resolve(config(), sharing=4).config.data.num_workers == 3
 
 
 @pytest.mark.usefixtures("no_cuda")
@@ -47,8 +48,9 @@ def test_without_a_gpu(monkeypatch: pytest.MonkeyPatch, flags: str, precision: s
     monkeypatch.setattr(device, "_cpu_flags", lambda: frozenset((flags,)))
     resolved, reasons = device.resolve(config())
     assert (resolved.train.device, resolved.train.precision) == ("cpu", precision)
-    assert (resolved.train.compile, resolved.data.num_workers) == ("off", 8)
-    assert resolved.train.num_threads == 16
+    assert (resolved.data.num_workers, resolved.train.num_threads) == (8, 16)
+    decided, why = device.settle_compile(resolved, steps=10**9)
+    assert (decided.train.compile, why.name) == ("off", "off")
     assert all(choice.why for choice in reasons.values())
 
 
@@ -75,6 +77,25 @@ def test_what_is_asked_for_is_taken_or_refused() -> None:
         device.resolve(config("train.device=cuda"))
     with pytest.raises(UserError, match=r"train.precision=fp16: needs a CUDA device"):
         device.resolve(config("train.precision=fp16"))
+
+
+@pytest.mark.usefixtures("cuda")
+@pytest.mark.parametrize(
+    ("steps", "overrides", "decided", "why"),
+    [
+        (250_000, (), "on", "pays within a run of 250,000 steps"),
+        (300, (), "off", "its 300 steps should take about"),
+        (300, ("train.compile=on",), "on", "asked for"),
+        (250_000, ("train.compile=off",), "off", "asked for"),
+    ],
+)
+def test_compiling_is_left_where_the_run_is_too_short_to_pay(
+    steps: int, overrides: tuple[str, ...], decided: str, why: str
+) -> None:
+    asked = device.resolve(config(*overrides)).config
+    settled, choice = device.settle_compile(asked, steps=steps)
+    assert settled.train.compile == choice.name == decided
+    assert why in choice.why
 
 
 @pytest.mark.usefixtures("cuda")

@@ -127,10 +127,10 @@ def test_where_torch_compile_does_not_work(
     done = here(*small(pictures, "run", "train.compile=on"))
     refused(done, "train.compile=on", "No working C++ compiler", "train.compile=off")
     assert not list(tmp_path.iterdir())
-    choice = device.choose_compile("auto", "cuda")
+    choice = device.choose_compile("auto", "cuda", steps=10**6, flops=1e12)
     assert choice.name == "off"
     assert "No working C++ compiler" in choice.why
-    assert device.choose_compile("auto", "cpu").name == "off"
+    assert device.choose_compile("auto", "cpu", steps=10**6, flops=1e12).name == "off"
 
 
 @pytest.mark.slow
