@@ -6,6 +6,7 @@ from ..pipeline.errors import UserError
 
 _BENCHMARKS = {
     "loader": ".loader",
+    "step": ".step",
     "loop": ".loop",
     "convert": ".convert",
     "gpu": ".gpu.command",
