@@ -90,6 +90,15 @@ class Method(nn.Module):
         """Figures that may be slow, or wait for the device: of the last batch of an epoch."""
         return {}
 
+    def diagnose(self, figures: Mapping[str, float]) -> str | None:
+        """What is wrong with training by the means since the last log point, with its likely
+        cause; None: nothing is.
+
+        Args:
+            figures: `loss` and those of `Output`; at an epoch's end those of `inspect` as well.
+        """
+        return None
+
     def parameter_groups(self) -> list[Group]:
         """All that is trained."""
         return [Group([p for p in self.parameters() if p.requires_grad], decays=True)]

@@ -1,5 +1,6 @@
 """SimSiam (Chen and He, "Exploring Simple Siamese Representation Learning", CVPR 2021)."""
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 import torch
@@ -9,6 +10,11 @@ from .backbones import build_backbone
 from .heads import build_predictor, build_projector
 from .method import Axis, Group, Method, ModelConfig, Output
 from .statistics import effective_rank, normalized_std
+
+# Without the stop-gradient z_std goes below 0.01 and the loss to -1.000 within some hundred steps;
+# healthy runs keep z_std above 0.6 whatever their loss.
+_COLLAPSED_STD = 0.2
+_COLLAPSED_LOSS = -0.95
 
 
 def build(config: ModelConfig) -> "SimSiam":
@@ -63,6 +69,17 @@ class SimSiam(Method):
 
     def inspect(self, output: Output) -> dict[str, torch.Tensor]:
         return {"effective_rank": effective_rank(output.projections[0])}
+
+    def diagnose(self, figures: Mapping[str, float]) -> str | None:
+        """Collapse (section 4.1): all pictures get one projection, and the loss goes to -1."""
+        z_std, loss = figures.get("z_std", 1.0), figures["loss"]
+        if z_std > _COLLAPSED_STD or loss > _COLLAPSED_LOSS:
+            return None
+        return (
+            f"z_std {z_std:.3f} (healthy: near 1) and loss {loss:.3f} (-1 is the least): all "
+            "pictures get the same projection. Usual causes: a learning rate that is too high, or "
+            "a method changed in its stop-gradient, its predictor or its BatchNorms"
+        )
 
     def parameter_groups(self) -> list[Group]:
         """The encoder, and the predictor, whose rate stays: it adapts to the latest representations

@@ -53,6 +53,8 @@ class TrainConfig:
     """Several processes: how long one waits for another before it gives up, s."""
     num_threads: Annotated[int, Ge(1), Le(1024)] | None = None
     """Threads of the training step on a CPU; null: all cores. Another number gives other bits."""
+    on_collapse: Literal["stop", "warn", "off"] = "stop"
+    """When all projections become one: stop, or say so and go on, or do not look."""
     log_every_s: Annotated[float, Gt(0), Le(1e6)] = 10.0
     """How often a terminal-less run prints a line, s. Metrics do not depend on it."""
     log_every: Annotated[int, Ge(1), Le(1_000_000)] = 10
@@ -71,6 +73,8 @@ class RunConfig:
     """Seconds between checkpoints within an epoch; each epoch's end saves one as well."""
     keep_checkpoints: Annotated[int, Ge(1), Le(100_000)] = 2
     """How many checkpoints stay."""
+    keep_best: bool = True
+    """Keep the checkpoint with the best kNN as well, as checkpoints/best.pt."""
     tensorboard: bool = False
     """Write event files for TensorBoard into the run folder as well."""
     wandb: str | None = None

@@ -62,6 +62,11 @@ class Job:
         return self.rate.epochs * self.rate.steps_per_epoch - self.offset
 
     @property
+    def num_views(self) -> int:
+        """Of each picture."""
+        return len(self.loader.options.specs)
+
+    @property
     def resume_command(self) -> str:
         """What continues it, in as many processes."""
         resume = f"pretrain --resume {shlex.quote(self.config.run.dir or '')}"

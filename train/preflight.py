@@ -59,7 +59,9 @@ def check_free_space(job: "Job", path: Path, *, num_present: int) -> None:
         UserError: not enough space.
     """
     # One more than are kept, for a while.
-    num_needed = max(job.config.run.keep_checkpoints + 1 - num_present, 1)
+    config = job.config
+    has_best = config.run.keep_best and config.data.val_path is not None
+    num_needed = max(config.run.keep_checkpoints + 1 + has_best - num_present, 1)
     needed = num_needed * checkpoint_bytes(job) + _OTHER_FILES
     existing = next(p for p in (path, *path.parents) if p.exists())
     free = shutil.disk_usage(existing).free

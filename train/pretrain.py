@@ -8,21 +8,23 @@ from typing import Any
 import torch
 
 from ..pipeline.errors import MachineError, UserError
-from .checkpoint import list_checkpoints, save_checkpoint
+from .checkpoint import list_checkpoints
+from .collapse import CollapsedError, CollapseGuard
 from .curves import draw_curves
-from .evaluation.encoder import RawPixels
-from .evaluation.monitor import evaluate_knn
-from .job import Job, open_val_data
+from .divergence import write_batch
+from .job import Job
+from .keeper import Keeper
+from .memory import tell_out_of_memory
+from .monitor import evaluate_if_due, measure_floors
 from .opening import OpenedRun
 from .optim import set_learning_rate
 from .report import MetricsFile, Report
-from .resume import load_progress, tell_divergence
+from .resume import load_progress, tell_collapse, tell_divergence
 from .run import RunFolder
 from .signals import StoppedWaitingError, StopRequest
 from .step import DivergedError
 from .stopwatch import Stopwatch
 from .summary import build_summary
-from .terminal import format_seconds
 from .trackers import add_trackers
 
 EXIT_STOPPED = 75
@@ -30,14 +32,15 @@ _AGREE_EVERY = 10
 """Steps between two moments at which several processes agree on stopping or saving."""
 
 
-def train(job: Job, run: RunFolder | None, report: Report) -> bool:
+def train(job: Job, keeper: Keeper, report: Report) -> bool:
     """Train to the end, or to a signal. True: to the end."""
     config, world = job.config, job.world
+    guard = CollapseGuard(job.model, on_collapse=config.train.on_collapse)
     stopwatch = Stopwatch(batch_size=config.train.batch_size, take_wait_s=job.loader.take_wait_s)
     last_saved = time.monotonic()
     stop = StopRequest(is_alone=world.is_alone)
     world.advice = f", and continue with {job.resume_command}"
-    with stop, _told(job, report), _saved_in_the_end(job, run), world.watching():
+    with stop, _told(job, report), _saved_in_the_end(job, keeper), world.watching():
         for epoch in range(job.scheduled_step // job.rate.steps_per_epoch, config.train.epochs):
             job.loader.set_epoch(epoch)
             for batch in stopwatch.waiting_for(job.loader, within=stop.waiting):
@@ -46,22 +49,23 @@ def train(job: Job, run: RunFolder | None, report: Report) -> bool:
                 job.step += 1
                 job.place = job.loader.state()
                 report.tick(job.step)
+                keeper.check()
                 epoch_ends = job.scheduled_step % job.rate.steps_per_epoch == 0
                 if job.step % config.train.log_every == 0 or epoch_ends:
-                    _log(job, report, stopwatch, epoch=epoch, lr=lr, epoch_ends=epoch_ends)
+                    _log(job, report, stopwatch, guard, epoch=epoch, lr=lr, epoch_ends=epoch_ends)
                 if epoch_ends or not (world.is_alone or job.step % _AGREE_EVERY == 0):
                     continue
                 due = time.monotonic() - last_saved > config.run.checkpoint_every_s
                 is_due, is_stopped = world.agree(due, stop.asked)
                 if is_due or is_stopped:
-                    _save(job, run)
+                    _save(job, keeper)
                     last_saved = time.monotonic()
                 if is_stopped:
                     return False
             job.place = job.loader.state()
             with stopwatch.paused():
-                _evaluate_if_due(job, report, epoch=epoch)
-                _save(job, run)
+                knn = evaluate_if_due(job, report, epoch=epoch)
+                _save(job, keeper, knn=knn)
             last_saved = time.monotonic()
             (is_stopped,) = world.agree(stop.asked)
             if is_stopped and job.step < job.total_steps:
@@ -83,89 +87,55 @@ def _told(job: Job, report: Report) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _saved_in_the_end(job: Job, run: RunFolder | None) -> Iterator[None]:
+def _saved_in_the_end(job: Job, keeper: Keeper) -> Iterator[None]:
     """Save the steps taken when the data or the machine fail, or a stop ends a wait for data. Of
     several processes the others are in the middle of a step then, and the last checkpoint stays.
     """
-    if not job.world.is_alone:
-        yield
-        return
     begun_at = job.step
     try:
         yield
+        keeper.wait()
     except StoppedWaitingError:
-        _save(job, run)
+        _save(job, keeper)
+        keeper.wait()
     except (UserError, MachineError):
-        if job.step > begun_at:
+        if job.world.is_alone and job.step > begun_at:
             with contextlib.suppress(MachineError):  # the error that is under way says more
-                _save(job, run)
+                _save(job, keeper)
+                keeper.wait()
         raise
 
 
 def _log(
-    job: Job, report: Report, stopwatch: Stopwatch, *, epoch: int, lr: float, epoch_ends: bool
+    job: Job,
+    report: Report,
+    stopwatch: Stopwatch,
+    guard: CollapseGuard,
+    *,
+    epoch: int,
+    lr: float,
+    epoch_ends: bool,
 ) -> None:
     """One record of training."""
-    for note in job.train_step.take_notes():
-        report.note(note)
+    figures = job.train_step.take_figures(inspected=epoch_ends)
     report.log(
         "train",
         job.step,
         epoch=epoch,
         epoch_progress=round(job.scheduled_step / job.rate.steps_per_epoch, 4),
-        **job.train_step.take_figures(inspected=epoch_ends),
+        **figures,
         lr=lr,
         **stopwatch.take_pace()._asdict(),
     )
+    for note in (*job.train_step.take_notes(), guard.look(figures)):
+        if note is not None:
+            report.note(note)
 
 
-def _evaluate_if_due(job: Job, report: Report, *, epoch: int) -> None:
-    """kNN every so many epochs and at the end, where all validation pictures count."""
-    config = job.config
-    done = epoch + 1
-    is_last = done == config.train.epochs
-    if config.data.val_path is None or not (
-        is_last or (config.eval.every and done % config.eval.every == 0)
-    ):
-        return
-    if is_last:
-        job.loader.close()  # its workers are done; the cores are the evaluation's
-    knn = _knn(job, job.model.backbone, max_queries=None if is_last else config.eval.max_queries)
-    report.log("knn", job.step, epoch_progress=done, knn=knn)
-    report.note(f"epoch {done}/{config.train.epochs}  kNN {knn:.2f} %")
-
-
-def _knn(job: Job, network: torch.nn.Module, *, max_queries: int | None) -> float:
-    data = open_val_data(job.config, job.source, max_queries=max_queries, world=job.world)
-    try:
-        return evaluate_knn(network, data, job.config, job.world)
-    finally:
-        data.close()
-
-
-def measure_floors(job: Job, report: Report) -> None:
-    """kNN before any training, of raw pixels and of the network at random initialisation."""
-    begun = time.monotonic()
-    pixels = RawPixels().to(job.config.train.device)
-    raw = _knn(job, pixels, max_queries=None)
-    random = _knn(job, job.model.backbone, max_queries=None)
-    report.log("floor", 0, network="raw pixels", knn=raw)
-    report.log("knn", 0, epoch_progress=0, knn=random)
-    report.note(
-        f"kNN before training ({format_seconds(time.monotonic() - begun)}): raw pixels "
-        f"{raw:.2f} %, random initialisation {random:.2f} %"
-    )
-
-
-def _save(job: Job, run: RunFolder | None) -> None:
-    """All ranks call it; the one that has the folder writes."""
+def _save(job: Job, keeper: Keeper, *, knn: float | None = None) -> None:
+    """All ranks call it, since the state is that of all of them."""
     job.train_step.check()
-    state = job.state()
-    if run is None:
-        return
-    keep = job.config.run.keep_checkpoints
-    with run.writing(f"the checkpoint of step {job.step}"):
-        save_checkpoint(run.checkpoints, state, step=job.step, keep=keep)
+    keeper.save(job.state(), step=job.step, knn=knn)
 
 
 def pretrain(
@@ -190,21 +160,33 @@ def pretrain(
         run.forget_metrics_after(job.step if resumed else -1)
         report.add(MetricsFile(run))
         add_trackers(report, job.config, run, step=job.step)
+    keeper = Keeper(run, job.config.run)
     for text in (*changes, *change):
         report.note(text)
         report.log("change", job.step, text=text)
     if change:
-        _save(job, run)  # or a resume after a kill would ask again
+        _save(job, keeper)  # or a resume after a kill would ask again
     if not resumed and job.config.eval.floors and job.config.data.val_path:
         measure_floors(job, report)
     begun_at = job.step
+    failure, finished, is_full = None, False, False
     try:
-        finished = train(job, run, report)
+        finished = train(job, keeper, report)
     except DivergedError as error:
-        told = tell_divergence(job, error, begun_at=begun_at)
-        raise job.world.alike(UserError(told)) from None
+        failure = tell_divergence(job, error, begun_at=begun_at)
+        if run is not None:
+            write_batch(job, run, step=job.step - error.num_lost + 1)
+    except CollapsedError as error:
+        failure = tell_collapse(job, error)
+    except torch.OutOfMemoryError:
+        is_full = True  # and told outside of the handler, which keeps the step's memory
     finally:
         job.loader.close()
+        keeper.close()
+    if failure is not None:
+        raise job.world.alike(UserError(failure))
+    if is_full:
+        raise UserError(tell_out_of_memory(job))
     bad = [bad.key for rank in job.world.gather(job.loader.bad_samples) for bad in rank.values()]
     return job.world.once(lambda: _conclude(job, _here(run), bad=bad, finished=finished))
 

@@ -13,6 +13,9 @@ from ..pipeline.building import build_loader
 from ..pipeline.config import LoaderConfig, choose_engine
 from ..pipeline.sources import open_source, recognise
 from .config import read_config
+from .divergence import NAME as DIVERGED
+from .divergence import read_batch
+from .resume import read_run_config
 
 _GAP = 8
 _TEXT_HEIGHT = 22
@@ -24,7 +27,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         prog="swiftsiam preview", description="Draw pictures beside their two training views."
     )
     parser.add_argument(
-        "data", metavar="DATA", type=data_path, help="a folder of class folders, or a flat folder"
+        "data",
+        metavar="DATA",
+        type=data_path,
+        help="a folder of class folders, or a flat folder; or a run's diverged.json",
     )
     parser.add_argument("--out", type=output("--out"), default="views.png", help="PNG (views.png)")
     parser.add_argument("--config", help="take the augmentation of this recipe or file")
@@ -40,6 +46,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Write the picture; 0 when done."""
     args = parse_arguments(argv)
+    if Path(args.data).name == DIVERGED:
+        return _draw_batch(Path(args.data), args)
     overrides = [f"loader.engine={args.engine}"]
     if args.size is not None:
         overrides.append(f"augment.size={args.size}")
@@ -56,6 +64,25 @@ def main(argv: list[str]) -> int:
     return 0
 
 
+def _draw_batch(path: Path, args: argparse.Namespace) -> int:
+    """The pictures of a step that went wrong, as the network saw them."""
+    batch, stored = read_batch(path), read_run_config(path.parent, [], field="DATA").config
+    indices = np.array([sample["index"] for sample in batch["samples"]])[: args.images]
+    assert stored.data.path is not None
+    draw_preview(
+        stored.data.path,
+        args.out,
+        augment=stored.augment,
+        loader=stored.loader,
+        indices=indices,
+        epoch=batch["epoch"],
+        seed=batch["seed"],
+    )
+    count, of = len(indices), len(batch["samples"])
+    print(f"{args.out}: {count} of the {of} pictures of step {batch['step']}, with their views")
+    return 0
+
+
 def draw_preview(
     data: str | Path,
     out: Path,
@@ -63,7 +90,9 @@ def draw_preview(
     augment: AugmentConfig,
     loader: LoaderConfig,
     num_images: int = 8,
+    indices: np.ndarray | None = None,
     epoch: int = 0,
+    seed: int = 0,
 ) -> None:
     """Draw pictures spread over the data set, each beside its two views, with label and file name.
 
@@ -73,17 +102,22 @@ def draw_preview(
         augment: what makes the views.
         loader: which engine makes them.
         num_images: fewer where the data set is smaller.
+        indices: of the pictures instead.
         epoch: whose views.
+        seed: of the views.
     """
     source = open_source(data, field="DATA")
-    count = min(num_images, len(source))
-    indices = np.linspace(0, len(source) - 1, count).astype(np.int64)
-    specs = (build_eval_spec(augment), *build_train_specs(augment))
+    if indices is None:
+        indices = np.linspace(0, len(source) - 1, min(num_images, len(source))).astype(np.int64)
+    count = len(indices)
+    # A view is drawn by its number: those of training come first, as in training.
+    specs = (*build_train_specs(augment), build_eval_spec(augment))
     batches = build_loader(
         source=source,
         specs=specs,
         global_batch_size=count,
         train=False,
+        seed=seed,
         engine=choose_engine(loader, formats={recognise(data)}, device="cpu")[0],
         indices=indices,
         ops=augment.ops,
@@ -96,7 +130,8 @@ def draw_preview(
         label = int(source.labels[index])
         name = source.classes[label] if label >= 0 else "no label"
         titles.append(f"{name}  ·  {source.key(index)}")
-    tiles = [[_to_picture(view[row]) for view in batch.views] for row in range(count)]
+    *views, pictures = batch.views
+    tiles = [[_to_picture(view[row]) for view in (pictures, *views)] for row in range(count)]
     _grid(tiles, titles, side=max(augment.size, 96)).save(out)
 
 

@@ -1,15 +1,18 @@
 """What a run is continued with: its own configuration, and what may change about it."""
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pipeline.errors import UserError
 from .checkpoint import list_set_aside, load_newest
 from .config import Config, parse_config, read_config, read_values, replace, split_override
+from .divergence import NAME
 from .run import CONFIG, RunFolder
 
 if TYPE_CHECKING:
+    from .collapse import CollapsedError
     from .job import Job
     from .report import Report
     from .step import DivergedError
@@ -32,6 +35,7 @@ _FREE = (
     "run",
     "train.log_every",
     "train.log_every_s",
+    "train.on_collapse",
     "train.timeout_s",
 )
 """Nothing that is learnt depends on these sections and keys."""
@@ -214,7 +218,18 @@ def tell_divergence(job: "Job", error: "DivergedError", *, begun_at: int) -> str
         again += " --start-over"  # the weights of the checkpoint lead there
     precision = job.config.train.precision
     or_else = "" if precision == "fp32" else f" (or train.precision=fp32; now {precision})"
+    batch = shlex.quote(f"{job.config.run.dir}/{NAME}")
     return (
         f"optim.base_lr={base_lr:g}: the loss or a gradient was not finite at step {step}, and no "
-        f"weight was changed by it; what was saved before is kept: lower it{or_else}, by {again}"
+        f"weight was changed by it; what was saved before is kept: lower it{or_else}, by {again}; "
+        f"see the batch by swiftsiam preview {batch}"
+    )
+
+
+def tell_collapse(job: "Job", error: "CollapsedError") -> str:
+    """What has happened, and what to do about it."""
+    base_lr = job.config.optim.base_lr
+    return (
+        f"train.on_collapse=stop: collapsed by step {job.step}: {error}; begin again with a lower "
+        f"rate, optim.base_lr={base_lr / 4:.2g}, or look on with train.on_collapse=warn"
     )

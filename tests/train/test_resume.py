@@ -208,7 +208,7 @@ def test_a_divergence_keeps_what_is_good_and_its_advice_works(data: Path, here: 
     # That checkpoint leads there again, and the advice says so.
     done = here("pretrain", "--resume", str(run))
     refused(done, "not finite at step 2", "--start-over")
-    advice = done.stderr.strip().rpartition("by swiftsiam ")[2].split()
+    advice = done.stderr.partition("by swiftsiam ")[2].partition(";")[0].split()
     advice = [a.replace("base_lr=2.5e+29", "base_lr=0.01") for a in advice]
     assert "optim.base_lr=0.01" in advice
     done = here(*advice)

@@ -1,0 +1,107 @@
+"""The guard stops what has collapsed, lets pass what has not, and says so."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from swiftsiam.model.method import ModelConfig, Output
+from swiftsiam.model.simsiam import SimSiam, negative_cosine
+from swiftsiam.model.statistics import normalized_std
+from swiftsiam.train.checkpoint import list_checkpoints
+from swiftsiam.train.collapse import CollapsedError, CollapseGuard
+
+from .conftest import Cli, read_learning, refused, tiny
+
+CONFIG = ModelConfig(
+    backbone="cifar_resnet18_w16", projector_layers=2, projector_hidden=16, projection_dim=16
+)
+COLLAPSED = {"loss": -0.999, "z_std": 0.01}
+HEALTHY = {"loss": -0.93, "z_std": 0.9}
+
+
+@pytest.fixture(scope="module")
+def method() -> SimSiam:
+    return SimSiam(CONFIG)
+
+
+def test_two_log_points_in_turn_stop_it(method: SimSiam) -> None:
+    guard = CollapseGuard(method, on_collapse="stop")
+    assert guard.look(COLLAPSED) is None
+    with pytest.raises(CollapsedError, match="all pictures get the same projection"):
+        guard.look(COLLAPSED)
+
+
+def test_one_alone_does_not(method: SimSiam) -> None:
+    guard = CollapseGuard(method, on_collapse="stop")
+    for figures in (COLLAPSED, HEALTHY) * 3:
+        assert guard.look(figures) is None
+
+
+@pytest.mark.parametrize(
+    "figures",
+    [
+        HEALTHY,
+        {"loss": -0.999, "z_std": 0.9},  # a loss may come near -1 without it
+        {"loss": -0.1, "z_std": 0.01},  # few rows, at the start
+        {"loss": -0.999},
+    ],
+)
+def test_what_is_no_collapse_passes(method: SimSiam, figures: dict[str, float]) -> None:
+    guard = CollapseGuard(method, on_collapse="stop")
+    for _ in range(4):
+        assert guard.look(figures) is None
+
+
+def test_a_warning_comes_once(method: SimSiam) -> None:
+    guard = CollapseGuard(method, on_collapse="warn")
+    told = [guard.look(COLLAPSED) for _ in range(5)]
+    assert [text is not None for text in told] == [False, True, False, False, False]
+    assert str(told[1]).startswith("collapse: z_std 0.010")
+    off = CollapseGuard(method, on_collapse="off")
+    assert not any(off.look(COLLAPSED) for _ in range(5))
+
+
+def without_stop_gradient(
+    self: SimSiam, views: tuple[torch.Tensor, ...], labels: torch.Tensor
+) -> Output:
+    """The ablation of section 4.1."""
+    z1, z2 = map(self.encode, views)
+    loss = 0.5 * negative_cosine(self.predictor(z1), z2) + 0.5 * negative_cosine(
+        self.predictor(z2), z1
+    )
+    z_std = 0.5 * (normalized_std(z1.detach()) + normalized_std(z2.detach()))
+    return Output(loss, {"z_std": z_std}, (z1.detach(), z2.detach()))
+
+
+@pytest.fixture
+def collapsing(pictures: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[str]]:
+    """Arguments of a run that collapses within its 60 steps."""
+    monkeypatch.setattr(SimSiam, "forward", without_stop_gradient)
+
+    def arguments(run: str, *overrides: str) -> list[str]:
+        quick = ("optim.base_lr=3", "train.epochs=12", "data.val_path=null")
+        return tiny(pictures, run, *quick, *overrides)
+
+    return arguments
+
+
+@pytest.mark.slow
+def test_without_the_stop_gradient_a_run_is_stopped(
+    collapsing: Callable[..., list[str]], here: Cli, tmp_path: Path
+) -> None:
+    done = here(*collapsing("run"))
+    refused(done, "train.on_collapse=stop: collapsed by step", "z_std 0.", "stop-gradient")
+    assert list_checkpoints(tmp_path / "run" / "checkpoints")
+    done = here(*collapsing("warned", "train.on_collapse=warn"))
+    assert done.returncode == 0
+    assert done.stdout.count("collapse: z_std 0.") == 1
+    last: dict[str, Any] = read_learning(tmp_path / "warned")[-1]
+    assert last["z_std"] < 0.2
+
+
+@pytest.mark.slow
+def test_the_method_as_it_is_passes(pictures: Path, here: Cli) -> None:
+    quick = ("optim.base_lr=3", "train.epochs=12", "data.val_path=null")
+    assert here(*tiny(pictures, "run", *quick)).returncode == 0
