@@ -35,6 +35,7 @@ def build_loader(
     ops: Literal["kernel", "oracle"] = "kernel",
     delivers: Literal["views", "crops"] = "views",
     decoder: DecoderOptions | None = None,
+    stall_s: float | None = None,
 ) -> Loader:
     """A loader over `source`, or over the samples `indices` of it.
 
@@ -56,6 +57,7 @@ def build_loader(
         ops: `oracle`: the float64 reference instead of the kernel.
         delivers: what the engine makes; of crops the views are made on `device`.
         decoder: the dali engine's; None: as it is.
+        stall_s: see `DataConfig`; None: no limit.
 
     Raises:
         UserError: a batch that no rank could fill, or shares that do not come out even.
@@ -106,4 +108,5 @@ def build_loader(
         options=options,
         engine_name=engine,
         num_epochs=num_epochs,
+        stall_s=stall_s,
     )

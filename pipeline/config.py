@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from pydantic import AfterValidator, ConfigDict
 
 from .decoder_options import DecoderOptions
@@ -43,6 +43,9 @@ class DataConfig:
     max_bad_samples: Annotated[int, Ge(0), Le(2**40)] = 0
     """How many different samples may fail to decode (each replaced by its neighbour in the
     listing) before the run ends; 0: the first one ends it."""
+    stall_s: Annotated[float, Gt(0), Le(1e9)] = 120.0
+    """Seconds without a batch after which the run ends and names the pictures that are waited for,
+    as when a disk no longer answers. The first batch has five times as long."""
     on_change: Literal["refuse", "continue"] = "refuse"
     """When a run is resumed and the pictures are not those that it was begun with. continue: at the
     same place in the schedule, epochs and learning rate as planned."""

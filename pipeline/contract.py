@@ -122,6 +122,12 @@ class Engine(Protocol):
         """
         ...
 
+    def whereabouts(self) -> list[tuple[str, int]]:
+        """Each worker that is at work, by name, and the index of the sample that it is at; asked
+        when nothing comes. Empty where that is not known.
+        """
+        ...
+
     def close(self) -> None:
-        """Stop all workers. Harmless when called twice."""
+        """Stop all workers, those that hang within some seconds. Harmless when called twice."""
         ...

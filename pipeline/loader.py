@@ -15,9 +15,10 @@ from .contract import BadSample, Batch, Engine, EngineOptions, Request
 from .decode import decode_rgb
 from .delivery import Delivered, Delivery
 from .engines import build
-from .errors import BadSampleError, UserError, one_line
+from .errors import BadSampleError, MachineError, UserError, one_line
 from .order import BatchPlan
 from .sources import Source
+from .stall import StalledError, StallLimit, describe
 
 _ROWS_AHEAD = 2**14  # of requests: while a new epoch's order is sorted, half of them are made
 _JOIN_S = 10.0
@@ -39,6 +40,7 @@ class Loader:
         options: EngineOptions,
         engine_name: str,
         num_epochs: int | None = None,
+        stall_s: float | None = None,
     ) -> None:
         """
         Args:
@@ -46,12 +48,14 @@ class Loader:
             options: for the engine.
             engine_name: of `engines.ENGINES`.
             num_epochs: the workers do not run ahead into this epoch; None: no end.
+            stall_s: longest wait for a batch, five times as long for a stream's first; None: any.
         """
         self.engine_name = engine_name
         self.bad_samples: dict[int, BadSample] = {}
         self._plan = plan
         self._options = options
         self._num_epochs = num_epochs
+        self._stall = StallLimit(stall_s)
         # At once, so that what cannot work is refused before anything is begun.
         self._engine: Engine | None = build(engine_name, options)
         labels = torch.from_numpy(np.append(options.source.labels, -1))
@@ -125,7 +129,9 @@ class Loader:
 
     def __iter__(self) -> Iterator[Batch]:
         epoch, start = self._epoch, self._position
+        is_first = False
         if self._delivered is None or self._stream_at != (epoch, start):
+            is_first = True
             if self._delivered is not None or self._engine is None:
                 self.close()
                 self._engine = build(self.engine_name, self._options)
@@ -137,7 +143,8 @@ class Loader:
             for number in range(self._plan.num_batches(start=start)):
                 if self._delivered is not delivered:
                     raise RuntimeError("the loader was closed, or iterated anew, in mid-iteration")
-                batch = self._check(next(delivered))
+                batch = self._check(self._next(delivered, is_first=is_first))
+                is_first = False
                 self._epoch = epoch
                 self._position = start + (number + 1) * self._plan.global_batch_size
                 yield batch
@@ -148,6 +155,24 @@ class Loader:
         self._epoch, self._position = epoch + 1, 0
         if self._plan.train and epoch + 1 != self._num_epochs:
             self._stream_at = (epoch + 1, 0)
+
+    def _next(self, delivered: Iterator[Delivered], *, is_first: bool) -> Delivered:
+        """The next batch, or an error that says what is waited for."""
+        try:
+            return self._stall.next(delivered, is_first=is_first)
+        except StalledError as stalled:
+            raise MachineError(
+                f"data.stall_s={self._stall.limit_s:g}: the loader has delivered nothing for "
+                f"{stalled.waited_s:g} s; {self._describe_wait()}: see whether its disk answers, "
+                "then continue with --resume, or allow more"
+            ) from None
+
+    def _describe_wait(self) -> str:
+        whereabouts = [] if self._engine is None else self._engine.whereabouts()
+        known = [(name, self.source.key(index)) for name, index in whereabouts if index >= 0]
+        if known:
+            return describe(known)
+        return f"it waits for the batch of epoch {self._epoch} at position {self._position}"
 
     def _draw_requests(self, epoch: int, start: int) -> Iterator[Request]:
         """`_requests`, by a thread of its own where the engine has any: an epoch's first one takes

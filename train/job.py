@@ -197,6 +197,7 @@ def _open_data(config: Config, source: Source, world: World) -> Loader:
         ops=config.augment.ops,
         delivers="crops" if config.loader.device == "gpu" else "views",
         decoder=config.loader.decoder_options(),
+        stall_s=config.data.stall_s,
     )
     if config.data.val_path is not None:
         open_val_data(config, source, max_queries=None, world=world).check()

@@ -25,6 +25,7 @@ _FREE = (
     "data.on_change",
     "data.num_workers",
     "data.max_bad_samples",
+    "data.stall_s",
     "loader.engine",
     "loader.hw_decoder_load",
     "loader.decoder_threads",

@@ -103,6 +103,9 @@ class ResidentEngine:
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         return map(self._make, requests)
 
+    def whereabouts(self) -> list[tuple[str, int]]:
+        return []
+
     def close(self) -> None:
         """There is nothing to stop; the pictures stay, for the next engine of these options."""
 

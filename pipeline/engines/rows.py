@@ -148,18 +148,18 @@ class RowMaker:
     def decode_or_next(self, rows: Rows, row: int, *, data: bytes = b"") -> np.ndarray | None:
         """The row's picture by `decode_rgb`, or the next readable one in the listing, or nothing.
 
-        The row takes the index of the picture.
+        The row takes the index of the picture, from the moment on when it is read.
         """
         source = self._options.source
         wanted = int(rows.index[row])
         if wanted < 0:
             return None
         for index in candidates(wanted, source, self._options.max_bad_samples):
+            rows.index[row] = index
             try:
                 image = decode_rgb(data if data and index == wanted else source.read(index))
             except BadSampleError as error:
                 rows.bad[row].append(BadSample(index, source.key(index), str(error)))
             else:
-                rows.index[row] = index
                 return image
         return None

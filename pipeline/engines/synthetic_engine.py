@@ -41,5 +41,8 @@ class SyntheticEngine:
                 request.indices.astype(np.int64),
             )
 
+    def whereabouts(self) -> list[tuple[str, int]]:
+        return []
+
     def close(self) -> None:
         """There is nothing to stop."""

@@ -7,6 +7,7 @@ no epoch's first batch waits.
 
 import os
 from collections.abc import Iterator
+from multiprocessing.process import BaseProcess
 from typing import Any
 
 from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
@@ -15,7 +16,7 @@ from ..augment.draw import warm_up
 from ..contract import EngineOptions, Request, Result
 from .parcels import Parcel, allow_open_files, fits_shared_memory, pack
 from .rows import RowMaker, Rows
-from .workers import watch, worker_context
+from .workers import SharedPlaces, killing_the_hung, watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
 _MANY_WORKERS = 8  # of so many, one each is enough; all of them are pinned for a GPU
@@ -32,6 +33,7 @@ class TorchvisionEngine:
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._iterator: Iterator[Any] | None = None
+        self._places = SharedPlaces(options.num_workers, batch_size=options.batch_size)
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         num_workers = self._options.num_workers
@@ -45,7 +47,7 @@ class TorchvisionEngine:
             allow_open_files(num_workers=num_workers, num_batches=num_batches)
             is_shared = fits_shared_memory(self._options, num_batches=num_batches)
         loader = DataLoader(
-            _RequestedBatches(self._options, is_shared=is_shared),
+            _RequestedBatches(self._options, self._places, is_shared=is_shared),
             sampler=_Requests(requests),
             batch_size=None,
             num_workers=num_workers,
@@ -58,11 +60,19 @@ class TorchvisionEngine:
         self._iterator = iter(loader)
         return watch(self._iterator, _opened) if num_workers else self._iterator
 
+    def whereabouts(self) -> list[tuple[str, int]]:
+        pids = [worker.pid for worker in self._workers()] or [os.getpid()]
+        return [(f"process {pids[worker]}", index) for worker, index in self._places.taken()]
+
+    def _workers(self) -> list[BaseProcess]:
+        return getattr(self._iterator, "_workers", [])
+
     def close(self) -> None:
         # Dropping the last reference to the iterator is how a DataLoader stops its workers.
         shutdown = getattr(self._iterator, "_shutdown_workers", None)
         if shutdown is not None:
-            shutdown()
+            with killing_the_hung(self._workers()):
+                shutdown()
         self._iterator = None
 
 
@@ -92,20 +102,25 @@ class _Requests(Sampler[Request]):
 class _RequestedBatches(Dataset[Result | Parcel]):
     """Turns a request into a result, in whatever process the DataLoader runs it."""
 
-    def __init__(self, options: EngineOptions, *, is_shared: bool) -> None:
+    def __init__(self, options: EngineOptions, places: SharedPlaces, *, is_shared: bool) -> None:
         self._options = options
+        self._places = places
         self._is_shared = is_shared
         self._maker: RowMaker | None = None
 
     def __getitem__(self, request: Request) -> Result | Parcel:
         """The batch; a worker packs it for its way to the trainer."""
-        result = self._make(request)
-        return result if get_worker_info() is None else pack(result, is_shared=self._is_shared)
+        info = get_worker_info()
+        result = self._make(request, worker=0 if info is None else info.id)
+        return result if info is None else pack(result, is_shared=self._is_shared)
 
-    def _make(self, request: Request) -> Result:
+    def _make(self, request: Request, *, worker: int) -> Result:
         if self._maker is None:  # scratch and compiled code are the worker's own
             self._maker = RowMaker(self._options)
         rows = Rows(request, self._options)
+        begun, rows.index = self._places.of_worker(worker, rows.index)
         for row in range(len(rows)):
+            begun[0] = row + 1
             self._maker.decode_and_make(rows, row)
+        begun[0] = 0
         return rows.result()

@@ -1,18 +1,22 @@
-"""Starting worker processes, and saying what has become of them."""
+"""Starting worker processes, and saying where they are and what has become of them."""
 
+import ctypes
 import multiprocessing
 import os
 import shutil
 import signal
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing import forkserver, process, util
 from multiprocessing.connection import wait
 from multiprocessing.context import BaseContext
 from multiprocessing.process import BaseProcess
+from multiprocessing.sharedctypes import RawArray
 from typing import TypeVar
+
+import numpy as np
 
 from ..errors import MachineError
 
@@ -20,6 +24,7 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 _SAFE_PATH = "PYTHONSAFEPATH"
+_KILL_S = 4.0  # less than the five seconds that a DataLoader waits for each worker in turn
 _LONGEST = 60  # bytes of a temporary folder, below which multiprocessing names two levels more
 
 
@@ -98,3 +103,53 @@ def _how(worker: BaseProcess) -> str:
     if code == -signal.SIGKILL:
         return "killed, as the system does when memory runs out"
     return f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
+
+
+class SharedPlaces:
+    """Which sample each worker is at, in memory that it shares with the trainer."""
+
+    def __init__(self, num_workers: int, *, batch_size: int) -> None:
+        """
+        Args:
+            num_workers: 0: the trainer itself.
+            batch_size: of the largest batch.
+        """
+        # Not a tensor's: shared memory may be full, and this finds another place then.
+        self._memory = RawArray(ctypes.c_int64, max(num_workers, 1) * (1 + batch_size))
+        self._width = 1 + batch_size
+
+    def of_worker(self, worker: int, index: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """For a worker's next batch: (1,) int64, the rows begun, 0 behind the batch; and (B,)
+        int64, the index of each row, which the trainer sees as well.
+        """
+        place = self._places()[worker]
+        place[1 : 1 + len(index)] = index
+        return place[:1], place[1 : 1 + len(index)]
+
+    def taken(self) -> list[tuple[int, int]]:
+        """(worker, index of the sample that it is at) of those at work."""
+        places = self._places()
+        return [(int(at), int(places[at, places[at, 0]])) for at in np.flatnonzero(places[:, 0])]
+
+    def _places(self) -> np.ndarray:
+        return np.ctypeslib.as_array(self._memory).reshape(-1, self._width)
+
+
+@contextmanager
+def killing_the_hung(workers: Sequence[BaseProcess]) -> Iterator[None]:
+    """While workers are being stopped: those that do not end by themselves are killed, all at once.
+
+    SIGTERM, which torch handles, would not end one that waits for a network's disk.
+    """
+
+    def kill() -> None:
+        for worker in workers:
+            worker.kill()
+
+    timer = threading.Timer(_KILL_S, kill)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()

@@ -145,4 +145,5 @@ def _eval_loader(config: Config, source: Source, indices: np.ndarray, world: Wor
         rank=world.rank,
         world_size=world.size,
         ops=config.augment.ops,
+        stall_s=config.data.stall_s,
     )

@@ -10,7 +10,7 @@ the copy. On a CPU the same calls copy within the host's memory.
 """
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Executor, wait
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -50,7 +50,7 @@ class CropWriter:
             for crops, place in zip(outputs, self._places(piece), strict=True):
                 feed_ndarray(crops.as_tensor(), place, cuda_stream=self.stream)
 
-    def finish(self, piece: Piece, workers: ThreadPoolExecutor, *, num_shares: int) -> None:
+    def finish(self, piece: Piece, workers: Executor, *, num_shares: int) -> None:
         is_failed = piece.error is not None
         left = [sample for sample in piece.samples if is_failed or sample.plain is None]
         if not left:

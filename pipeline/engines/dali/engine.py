@@ -15,7 +15,7 @@ import threading
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Executor, Future
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...augment.draw import warm_up
@@ -24,6 +24,7 @@ from ...devices import enter_device
 from ..rows import Rows
 from .pipeline import DaliPipeline
 from .samples import Piece, Sample, read_sample
+from .threads import DaemonThreads, result_unless
 from .views import ViewWriter
 
 if TYPE_CHECKING:
@@ -64,7 +65,7 @@ class Writer(Protocol):
         """Take over DALI's outputs, whose memory lives until the next piece is asked for."""
         ...
 
-    def finish(self, piece: Piece, workers: ThreadPoolExecutor, *, num_shares: int) -> None:
+    def finish(self, piece: Piece, workers: Executor, *, num_shares: int) -> None:
         """Make what is missing, shared out over the workers."""
         ...
 
@@ -80,13 +81,14 @@ class DaliEngine:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
+        self._producer: _Producer | None = None
         self._stop: Callable[[], object] | None = None
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         for spec in self._options.specs:
             # Compiled once, so that the threads do not all compile it.
             warm_up(spec, dtype=self._options.pixel_dtype, ops=self._options.ops)
-        producer = _Producer(self._options, requests)
+        self._producer = producer = _Producer(self._options, requests)
         # Also when the engine is forgotten, and before the interpreter ends.
         self._stop = weakref.finalize(self, producer.stop)
         return self._results(producer)
@@ -94,6 +96,9 @@ class DaliEngine:
     def _results(self, producer: "_Producer") -> Iterator[Result]:
         while (result := producer.take()) is not None:
             yield result
+
+    def whereabouts(self) -> list[tuple[str, int]]:
+        return [] if self._producer is None else self._producer.whereabouts()
 
     def close(self) -> None:
         if self._stop is not None:
@@ -112,6 +117,8 @@ class _Producer:
         self._suspects: set[int] = set()
         self._num_unexplained = 0
         self._stopping = threading.Event()
+        self._reading: dict[str, int] = {}
+        self._finishing: Piece | None = None
         self._ready: queue.Queue[Result | BaseException | None] = queue.Queue(_BATCHES_AHEAD)
         self._thread = threading.Thread(target=self._run, name="dali-producer", daemon=True)
         self._thread.start()
@@ -128,6 +135,12 @@ class _Producer:
             if isinstance(result, BaseException):
                 raise result
             return result
+
+    def whereabouts(self) -> list[tuple[str, int]]:
+        """Of the readers; of the kernel's threads the piece that they share."""
+        at = sorted(self._reading.copy().items())  # a copy at once, whatever they do meanwhile
+        piece = self._finishing
+        return at if piece is None else [*at, (self._thread.name, piece.samples[0].index)]
 
     def stop(self) -> None:
         """End all threads, after the piece that they are at."""
@@ -153,12 +166,15 @@ class _Producer:
 
     def _produce(self) -> None:
         enter_device(self._options.device)
-        readers, workers = ThreadPoolExecutor(_NUM_READERS), ThreadPoolExecutor(self._num_threads)
+        readers = DaemonThreads(_NUM_READERS, name="dali-reader")
+        workers = DaemonThreads(self._num_threads, name="dali-kernel")
         writer = _build_writer(self._options)
         decoder = DaliPipeline(self._options, writer, max_samples=self._piece_size)
         try:
             for piece in decoder.decode(self._pieces(readers, writer)):
+                self._finishing = piece
                 writer.finish(piece, workers, num_shares=self._num_threads)
+                self._finishing = None
                 if piece.error is not None:
                     self._explain(piece, piece.error)
                 elif piece.encoded:
@@ -173,13 +189,14 @@ class _Producer:
                 pool.shutdown(cancel_futures=True)
             decoder.close()
 
-    def _pieces(self, readers: ThreadPoolExecutor, writer: Writer) -> Iterator[Piece]:
+    def _pieces(self, readers: Executor, writer: Writer) -> Iterator[Piece]:
         """All batches, cut into pieces and read ahead."""
         ahead: deque[tuple[Rows, bool, list[Future[Sample]]]] = deque()
 
         def next_piece() -> Piece:
             rows, is_last, reads = ahead.popleft()
-            piece = Piece(rows, [read.result() for read in reads], is_last)
+            samples = [result_unless(self._stopping, read) for read in reads]
+            piece = Piece(rows, samples, is_last)
             writer.prepare(piece)
             return piece
 
@@ -199,7 +216,12 @@ class _Producer:
             yield next_piece()
 
     def _read(self, row: int, index: int) -> Sample:
-        return read_sample(self._options.source, row, index, suspects=self._suspects)
+        name = threading.current_thread().name
+        self._reading[name] = index
+        try:
+            return read_sample(self._options.source, row, index, suspects=self._suspects)
+        finally:
+            del self._reading[name]
 
     def _explain(self, piece: Piece, error: Exception) -> None:
         """Keep the culprits of DALI's failure from it; raise the error if there are none, and DALI

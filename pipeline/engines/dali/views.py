@@ -1,6 +1,6 @@
 """DALI decodes on the CPU, and the kernel makes the views of its pictures in all threads."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import Executor, wait
 from functools import partial
 from typing import Any
 
@@ -33,7 +33,7 @@ class ViewWriter:
         for number, sample in enumerate(piece.encoded):
             sample.image = np.asarray(piece.owner[number])
 
-    def finish(self, piece: Piece, workers: ThreadPoolExecutor, *, num_shares: int) -> None:
+    def finish(self, piece: Piece, workers: Executor, *, num_shares: int) -> None:
         shares = [piece.samples[first::num_shares] for first in range(num_shares)]
         writes = [workers.submit(self._write, piece.rows, share) for share in shares]
         wait(writes)  # for all of them, even if one fails: they read DALI's memory

@@ -8,7 +8,7 @@ or raw pixels go through `decode_rgb`, so that they have the same outcome as in 
 """
 
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from ...augment.cpu import check_spec
 from ...contract import EngineOptions, Request, Result
@@ -43,6 +43,7 @@ class FfcvEngine:
         self._feed = build_feed(options.source)
         self._crew: Crew[LoopRows] | None = None
         self._memory: BatchMemory | None = None
+        self._stop: Callable[[], object] | None = None
 
     def stream(self, requests: Iterator[Request]) -> Iterator[Result]:
         options = self._options
@@ -69,11 +70,15 @@ class FfcvEngine:
             chunk=chunk,
             ahead=ahead,
         )
-        weakref.finalize(self, self._crew.stop)
+        # Once only: threads that hang are not to be waited for again when the interpreter ends.
+        self._stop = weakref.finalize(self, self._crew.stop)
         return map(LoopRows.result, self._crew.results())
 
+    def whereabouts(self) -> list[tuple[str, int]]:
+        return [] if self._crew is None else self._crew.whereabouts()
+
     def close(self) -> None:
-        if self._crew is not None:
-            self._crew.stop()
+        if self._stop is not None:
+            self._stop()
         if self._memory is not None:
             self._memory.close()

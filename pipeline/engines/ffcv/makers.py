@@ -27,6 +27,16 @@ class LoopRows(Rows):
         super().leave_empty(row)
         self.records["status"][row] = DONE
 
+    def at(self, start: int, stop: int) -> int:
+        """Index of the first of those rows whose file is not read, or else that is not made; -1
+        where nothing is left.
+        """
+        records = self.records[start:stop]
+        left = records["status"] != DONE
+        unread = (records["status"] == WAITING) & (records["address"] == 0)
+        found = np.flatnonzero(unread if unread.any() else left)
+        return int(records["index"][found[0]]) if found.size else -1
+
 
 class KernelMaker:
     """Makes rows by the compiled loop. Belongs to one thread."""
@@ -95,3 +105,4 @@ class OracleMaker:
         """Make rows `start` to `stop`."""
         for row in start + np.flatnonzero(rows.records["status"][start:stop] != DONE):
             self._maker.decode_and_make(rows, int(row))
+            rows.records["status"][row] = DONE

@@ -23,6 +23,10 @@ class Batch(Protocol):
         """Rows."""
         ...
 
+    def at(self, start: int, stop: int) -> int:
+        """Index of the sample in work, of those rows."""
+        ...
+
 
 BatchT = TypeVar("BatchT", bound=Batch)
 MakeRows = Callable[[BatchT, int, int], None]
@@ -74,6 +78,8 @@ class Crew(Generic[BatchT]):
         self._exhausted = False
         self._stopping = False
         self._error: BaseException | None = None
+        self._taken: dict[str, tuple[_Task[BatchT], int, int]] = {}
+        """By thread, the chunk in hand."""
         # Daemons: an interpreter that ends without `stop` must not wait for a disk that hangs.
         self._threads = [
             threading.Thread(target=self._work, name=f"swiftsiam-ffcv-{number}", daemon=True)
@@ -109,6 +115,12 @@ class Crew(Generic[BatchT]):
             if thread is not threading.current_thread():
                 thread.join(max(deadline - time.monotonic(), 0))
         self._tasks.clear()
+        self._taken.clear()
+
+    def whereabouts(self) -> list[tuple[str, int]]:
+        """See `contract.Engine`."""
+        taken = self._taken.copy()  # at once, whatever the threads do meanwhile
+        return [(name, task.batch.at(*rows)) for name, (task, *rows) in sorted(taken.items())]
 
     def _is_ready(self) -> bool:
         """Whether `results` has something to yield, to raise, or has come to its end."""
@@ -134,8 +146,11 @@ class Crew(Generic[BatchT]):
         if taken is None:
             return False
         task, start, stop = taken
+        name = threading.current_thread().name
+        self._taken[name] = taken
         make(task.batch, start, stop)
         with self._changed:
+            self._taken.pop(name, None)
             task.num_missing -= stop - start
             if task.num_missing == 0:
                 self._changed.notify_all()
