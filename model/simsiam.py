@@ -11,10 +11,11 @@ from .heads import build_predictor, build_projector
 from .method import Axis, Group, Method, ModelConfig, Output
 from .statistics import effective_rank, normalized_std
 
-# Without the stop-gradient z_std goes below 0.01 and the loss to -1.000 within some hundred steps;
-# healthy runs keep z_std above 0.6 whatever their loss.
-_COLLAPSED_STD = 0.2
-_COLLAPSED_LOSS = -0.95
+# On CIFAR-10 without the stop-gradient z_std is 0.45 and the loss -0.87 after 130 steps, 0.26 and
+# -0.96 after 600; with it, z_std is never below 0.96 in 9,000 steps. The last BatchNorm of the
+# projector keeps it up: it falls where most pictures get nearly nothing and a few all.
+_COLLAPSED_STD = 0.5
+_COLLAPSED_LOSS = -0.85
 
 
 def build(config: ModelConfig) -> "SimSiam":

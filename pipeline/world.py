@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import MachineError, UserError
+from .rendezvous import meet
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +67,14 @@ class World:
 
         world._dist = torch.distributed
         with world.watching():
-            world._dist.init_process_group("gloo", timeout=timedelta(seconds=timeout_s))
+            limit = timedelta(seconds=timeout_s)
+            store, _, _ = next(iter(torch.distributed.rendezvous("env://", timeout=limit)))
+            store = torch.distributed.PrefixStore(
+                meet(store, rank=world.rank, size=size, timeout_s=timeout_s), store
+            )
+            world._dist.init_process_group(
+                "gloo", store=store, rank=world.rank, world_size=size, timeout=limit
+            )
         world.group = world._control = world._dist.group.WORLD
         return world
 
@@ -243,6 +251,7 @@ class World:
         if not self._dist:
             return
         if error is None:
+            self.wait()
             self._dist.destroy_process_group()
         elif getattr(error, "is_told", False):
             with contextlib.suppress(RuntimeError):

@@ -212,13 +212,20 @@ def _here(run: RunFolder | None) -> RunFolder:
 def finish_run(opened: OpenedRun, report: Report) -> dict[str, Any] | None:
     """`pretrain`; what fails before its first step leaves no new run folder."""
     job, run, is_new, changes = opened
+    code = 1
     try:
-        return pretrain(job, run, report, changes=changes)
-    except BaseException:
-        if run and is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
-            run.remove()
+        if run:
+            run.write_exit_code(None)
+        summary = pretrain(job, run, report, changes=changes)
+        code = EXIT_STOPPED if summary is None else 0
+        return summary
+    except UserError:
+        code = 2
         raise
     finally:
         report.close()
-        if run:
+        if run and code and is_new and job.step == 0 and not list_checkpoints(run.checkpoints):
+            run.remove()
+        elif run:
+            run.write_exit_code(code)
             run.close()

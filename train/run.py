@@ -1,4 +1,4 @@
-"""The run folder: config.yaml, metrics.jsonl, checkpoints/, summary.json, curves.png."""
+"""The run folder: config.yaml, metrics.jsonl, checkpoints/, summary.json, curves.png, exit_code."""
 
 import contextlib
 import json
@@ -19,6 +19,7 @@ from .config import Config, replace, to_yaml
 from .versions import describe_version
 
 CONFIG = "config.yaml"
+EXIT_CODE = "exit_code"
 _LOCK = ".lock"
 _CHECKPOINTS = "checkpoints"
 
@@ -113,13 +114,24 @@ class RunFolder:
             text = json.dumps(summary, indent=2) + "\n"
             write_atomically(self.path / "summary.json", text.encode())
 
+    def write_exit_code(self, code: int | None) -> None:
+        """Write exit_code, which a job script reads where torchrun says 1 of everything; None:
+        take it away.
+        """
+        path = self.path / EXIT_CODE
+        if code is None:
+            path.unlink(missing_ok=True)
+            return
+        with contextlib.suppress(OSError):  # what ends the run has been told
+            write_atomically(path, f"{code}\n".encode())
+
     def close(self) -> None:
         """Let another process have the folder."""
         self._lock.release()
 
     def remove(self) -> None:
         """Undo the beginning of a run that failed before its first step."""
-        for name in (CONFIG, self.metrics_path.name, "views.png", _LOCK):
+        for name in (CONFIG, self.metrics_path.name, "views.png", EXIT_CODE, _LOCK):
             (self.path / name).unlink(missing_ok=True)
         with contextlib.suppress(OSError):  # something of somebody else's lies in it
             self.checkpoints.rmdir()

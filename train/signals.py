@@ -64,7 +64,7 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if error is not None and not self._is_alone:
-            return  # torchrun ends us now, and what went wrong is still to be told
+        if not self._is_alone and (self.asked or error is not None):
+            return  # torchrun ends all with the first that ends, and something is still to be said
         for number, handler in self._previous.items():
             signal.signal(number, handler)

@@ -55,6 +55,7 @@ def start(
     *,
     dies_at: str | None = None,
     ranks: int | None = None,
+    restarts: int = 0,
     **options: Any,
 ) -> subprocess.Popen[str]:
     """`swiftsiam ARGUMENTS` as a process of its own, its output kept.
@@ -65,6 +66,7 @@ def start(
         dies_at: "EVENT SIGNAL": it sends itself that signal at an event of `dying.py`; "… RANK" of
             several processes.
         ranks: so many processes, under torchrun.
+        restarts: by torchrun; the signal comes once.
         options: of Popen.
     """
     program = ["-m", "swiftsiam"]
@@ -74,7 +76,7 @@ def start(
         program = [str(Path(__file__).with_name("dying.py")), event, name]
         environment |= {"DYING_RANK": rank[0]} if rank else {}
     if ranks is not None:
-        program = [*TORCHRUN, f"--nproc-per-node={ranks}", *program]
+        program = [*TORCHRUN, f"--nproc-per-node={ranks}", f"--max-restarts={restarts}", *program]
     return subprocess.Popen(
         [sys.executable, *program, *arguments],
         cwd=cwd,

@@ -74,7 +74,8 @@ if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.default_int_handler)
     for default in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP):
         signal.signal(default, signal.SIG_DFL)
-    if os.environ.get("RANK") == os.environ.get("DYING_RANK"):
+    is_first_start = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") == "0"
+    if is_first_start and os.environ.get("RANK") == os.environ.get("DYING_RANK"):
         die_at(event, signal.Signals[name])
     from swiftsiam.__main__ import main
 
