@@ -168,6 +168,24 @@ def workers() -> Callable[[], list[psutil.Process]]:
     return lambda: [process for process in find_all() if process not in before]
 
 
+@pytest.fixture
+def hang(tmp_path: Path, fill_folder: Callable[..., Path]) -> Iterator[Callable[[int], str]]:
+    """(index) → key: from now on reading that one of 23 pictures in `tmp_path` waits for ever."""
+    fill_folder(tmp_path, {"ant": 9, "bee": 8, "cat": 6})
+    source, made = open_source(tmp_path), []
+
+    def hang(index: int) -> str:
+        made.append(tmp_path / source.key(index))
+        made[-1].unlink()
+        os.mkfifo(made[-1])
+        return source.key(index)
+
+    yield hang
+    for path in made:  # let go of the threads that are still at it
+        with contextlib.suppress(OSError):
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+
+
 @pytest.fixture(scope="session")
 def betons(
     tmp_path_factory: pytest.TempPathFactory, draw_picture: Callable[[int, int, int], np.ndarray]

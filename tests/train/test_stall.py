@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from swiftsiam.train.checkpoint import list_checkpoints
+from swiftsiam.train.resume import read_run_config
 
 from .conftest import TIMEOUT_S, refused, tiny
 
@@ -64,3 +65,5 @@ def test_a_disk_that_hangs_ends_the_run(engine: str, pictures: Path, tmp_path: P
     )
     refused(done, "data.stall_s=0.2: ", " is at ", ".png", "--resume", code=1)
     assert list_checkpoints(tmp_path / "run" / "checkpoints")
+    resumed = read_run_config(tmp_path / "run", ["data.stall_s=600"])
+    assert (resumed.config.data.stall_s, resumed.changes) == (600, ())

@@ -137,10 +137,13 @@ class _Producer:
             return result
 
     def whereabouts(self) -> list[tuple[str, int]]:
-        """Of the readers; of the kernel's threads the piece that they share."""
+        """Of the readers; of the kernel's threads, which share a piece, the first that it reads."""
         at = sorted(self._reading.copy().items())  # a copy at once, whatever they do meanwhile
         piece = self._finishing
-        return at if piece is None else [*at, (self._thread.name, piece.samples[0].index)]
+        if piece is None:
+            return at
+        read = [sample for sample in piece.samples if sample.plain is None] or piece.samples
+        return [*at, (self._thread.name, int(piece.rows.index[read[0].row]))]
 
     def stop(self) -> None:
         """End all threads, after the piece that they are at."""
