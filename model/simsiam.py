@@ -77,8 +77,8 @@ class SimSiam(Method):
         if z_std > _COLLAPSED_STD or loss > _COLLAPSED_LOSS:
             return None
         return (
-            f"z_std {z_std:.3f} (healthy: near 1) and loss {loss:.3f} (-1 is the least): all "
-            "pictures get the same projection. Usual causes: a learning rate that is too high, or "
+            f"z_std {z_std:.3f} (healthy: near 1) and loss {loss:.3f} (-1 is the least): the "
+            "projections of all pictures become one. Usual causes: a learning rate that is too high, or "
             "a method changed in its stop-gradient, its predictor or its BatchNorms"
         )
 

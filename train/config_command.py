@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import textwrap
 from importlib import resources
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from typing import Any
 
 import yaml
@@ -47,7 +47,8 @@ def main(argv: list[str]) -> int:
     if args.list:
         width = max(map(len, list_recipes()))
         for name in list_recipes():
-            print(f"{name:<{width}}  {describe_recipe(name)}")
+            lines = textwrap.wrap(describe_recipe(name), _WIDTH - width)
+            print(f"{name:<{width}}  " + f"\n{'':<{width}}  ".join(lines))
         return 0
     config = read_config(args.name) if args.name else parse_config({}, [])
     print(format_config(config), end="")
@@ -55,9 +56,10 @@ def main(argv: list[str]) -> int:
 
 
 def describe_recipe(name: str) -> str:
-    """What its first line says."""
+    """What stands at its head."""
     content = resources.files(f"{__package__}.configs").joinpath(f"{name}.yaml").read_text("utf-8")
-    return content.splitlines()[0].lstrip("# ")
+    head = takewhile(lambda line: line.startswith("#"), content.splitlines())
+    return " ".join(line.lstrip("# ") for line in head)
 
 
 def format_config(config: Config) -> str:

@@ -4,7 +4,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 _OTHERS = frozenset(
-    ("type", "step", "epoch", "epoch_progress", "lr", "images_per_s", "data_wait_percent")
+    (
+        *("type", "step", "epoch", "epoch_progress", "lr"),
+        *("images_per_s", "data_wait_percent", "memory_gb", "mfu_percent"),
+    )
 )
 """Of a record of training: where it stands and at what pace."""
 

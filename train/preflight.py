@@ -1,17 +1,15 @@
 """Before a run: what it will do and why, and what it will cost."""
 
-import resource
 import shutil
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import torch
-
 from ..pipeline.errors import UserError
 from .device import Choice
 from .report import Report
 from .terminal import format_pairs, format_seconds
+from .usage import Usage, peak_memory
 
 if TYPE_CHECKING:
     from .job import Job
@@ -26,12 +24,16 @@ def tell_start(job: "Job", reasons: dict[str, Choice], report: Report) -> None:
     parameters = sum(p.numel() for p in job.model.parameters())
     classes = f"{len(job.source.classes)} classes" if job.source.classes else "no labels"
     name = type(job.model).__name__
+    flops = Usage.of(job).flops
+    size = f"{parameters / 1e6:.1f} M parameters"
+    if flops is not None:
+        size += f", {flops / 1e9:,.1f} GFLOP an image"
     told = {**reasons, **job.decided}
     lines = {
         "data": f"{config.data.path}: {len(job.source):,} pictures, {classes}",
         **{name: f"{choice.name} ({choice.why})" for name, choice in told.items()},
         "threads": f"{config.train.num_threads}, and {config.data.num_workers} loader workers",
-        "model": f"{name}, {config.model.backbone}, {parameters / 1e6:.1f} M parameters",
+        "model": f"{name}, {config.model.backbone}, {size}",
         "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "
         f"epoch, {config.train.epochs} epochs",
         "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
@@ -104,8 +106,7 @@ def dry_run(job: "Job", report: Report) -> None:
 
 
 def _peak_memory(device: str) -> str:
-    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
-    text = f"{host:.1f} GB of host memory at peak"
+    text = f"{peak_memory(is_cuda=False) / 1e9:.1f} GB of host memory at peak"
     if device == "cuda":
-        text += f", {torch.cuda.max_memory_reserved() / 1e9:.1f} GB on the device"
+        text += f", {peak_memory(is_cuda=True) / 1e9:.1f} GB on the device"
     return text

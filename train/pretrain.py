@@ -9,10 +9,11 @@ import torch
 
 from ..pipeline.errors import MachineError, UserError
 from .checkpoint import list_checkpoints
-from .collapse import CollapsedError, CollapseGuard
+from .collapse import CollapsedError
 from .curves import draw_curves
 from .divergence import write_batch
 from .job import Job
+from .journal import Journal
 from .keeper import Keeper
 from .memory import tell_out_of_memory
 from .monitor import evaluate_if_due, measure_floors
@@ -23,7 +24,6 @@ from .resume import load_progress, tell_collapse, tell_divergence
 from .run import RunFolder
 from .signals import StoppedWaitingError, StopRequest
 from .step import DivergedError
-from .stopwatch import Stopwatch
 from .summary import build_summary
 from .trackers import add_trackers
 
@@ -35,8 +35,8 @@ _AGREE_EVERY = 10
 def train(job: Job, keeper: Keeper, report: Report) -> bool:
     """Train to the end, or to a signal. True: to the end."""
     config, world = job.config, job.world
-    guard = CollapseGuard(job.model, on_collapse=config.train.on_collapse)
-    stopwatch = Stopwatch(batch_size=config.train.batch_size, take_wait_s=job.loader.take_wait_s)
+    journal = Journal(job, report)
+    stopwatch = journal.stopwatch
     last_saved = time.monotonic()
     stop = StopRequest(is_alone=world.is_alone)
     world.advice = f", and continue with {job.resume_command}"
@@ -52,7 +52,7 @@ def train(job: Job, keeper: Keeper, report: Report) -> bool:
                 keeper.check()
                 epoch_ends = job.scheduled_step % job.rate.steps_per_epoch == 0
                 if job.step % config.train.log_every == 0 or epoch_ends:
-                    _log(job, report, stopwatch, guard, epoch=epoch, lr=lr, epoch_ends=epoch_ends)
+                    journal.log(epoch=epoch, lr=lr, epoch_ends=epoch_ends)
                 if epoch_ends or not (world.is_alone or job.step % _AGREE_EVERY == 0):
                     continue
                 due = time.monotonic() - last_saved > config.run.checkpoint_every_s
@@ -104,32 +104,6 @@ def _saved_in_the_end(job: Job, keeper: Keeper) -> Iterator[None]:
                 _save(job, keeper)
                 keeper.wait()
         raise
-
-
-def _log(
-    job: Job,
-    report: Report,
-    stopwatch: Stopwatch,
-    guard: CollapseGuard,
-    *,
-    epoch: int,
-    lr: float,
-    epoch_ends: bool,
-) -> None:
-    """One record of training."""
-    figures = job.train_step.take_figures(inspected=epoch_ends)
-    report.log(
-        "train",
-        job.step,
-        epoch=epoch,
-        epoch_progress=round(job.scheduled_step / job.rate.steps_per_epoch, 4),
-        **figures,
-        lr=lr,
-        **stopwatch.take_pace()._asdict(),
-    )
-    for note in (*job.train_step.take_notes(), guard.look(figures)):
-        if note is not None:
-            report.note(note)
 
 
 def _save(job: Job, keeper: Keeper, *, knn: float | None = None) -> None:

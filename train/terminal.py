@@ -17,7 +17,12 @@ from rich.text import Text
 
 from .report import Figures, Sink
 
-_UNITS = {"images_per_s": "{:,.0f} images/s", "data_wait_percent": "data-wait {:.0f} %"}
+_UNITS = {
+    "images_per_s": "{:,.0f} images/s",
+    "data_wait_percent": "data-wait {:.0f} %",
+    "memory_gb": "{:.1f} GB",
+    "mfu_percent": "MFU {:.0f} %",
+}
 _UNSHOWN = frozenset(("epoch", "epoch_progress"))
 
 

@@ -152,7 +152,7 @@ def read_weights(run: Path) -> dict[str, torch.Tensor]:
 
 def read_learning(run: Path) -> list[dict[str, Any]]:
     """metrics.jsonl without what a clock measured."""
-    timed = {"images_per_s", "data_wait_percent"}
+    timed = {"images_per_s", "data_wait_percent", "memory_gb"}
     lines = (run / "metrics.jsonl").read_text().splitlines()
     return [{k: v for k, v in json.loads(line).items() if k not in timed} for line in lines]
 

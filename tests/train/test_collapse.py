@@ -27,7 +27,7 @@ def method() -> SimSiam:
 def test_two_log_points_in_turn_stop_it(method: SimSiam) -> None:
     guard = CollapseGuard(method, on_collapse="stop")
     assert guard.look(COLLAPSED) is None
-    with pytest.raises(CollapsedError, match="all pictures get the same projection"):
+    with pytest.raises(CollapsedError, match="projections of all pictures become one"):
         guard.look(COLLAPSED)
 
 
