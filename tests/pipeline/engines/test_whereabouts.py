@@ -11,6 +11,7 @@ import psutil
 import pytest
 from swiftsiam.pipeline.contract import EngineOptions, Request
 from swiftsiam.pipeline.decode import decode_rgb
+from swiftsiam.pipeline.engines import build
 from swiftsiam.pipeline.engines import rows as rows_module
 from swiftsiam.pipeline.engines import workers as workers_module
 from swiftsiam.pipeline.engines.rows import RowMaker, Rows
@@ -105,6 +106,17 @@ def test_a_chunk_is_at_its_first_picture_that_is_not_read_or_not_made(
     assert rows.at(0, 2) == -1
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_behind_its_last_batch_no_worker_is_at_work(
+    engine: str, make_options: Callable[..., EngineOptions], num_workers: int
+) -> None:
+    built = build(engine, make_options(num_workers=num_workers))
+    requests = [Request(0, np.arange(4)), Request(0, np.arange(4, 8))]
+    assert len(list(built.stream(iter(requests)))) == 2
+    assert built.whereabouts() == []
+    built.close()
+
+
 @pytest.mark.engine("dali")
 def test_a_replacement_that_hangs_is_named_and_let_go(
     make_options: Callable[..., EngineOptions],
@@ -137,8 +149,11 @@ def test_workers_that_do_not_end_are_killed(monkeypatch: pytest.MonkeyPatch) -> 
             self.killed.set()
 
     ends, hangs = Worker(), [Worker(), Worker()]
+    before = threading.enumerate()
     with killing_the_hung([ends]):
         pass
+    for thread in set(threading.enumerate()).difference(before):
+        thread.join()
     monkeypatch.setattr(workers_module, "_KILL_S", SHORT_S)
     with killing_the_hung(hangs):
         for worker in hangs:
