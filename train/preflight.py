@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..pipeline.contract import Batch
 from ..pipeline.errors import UserError
 from .device import Choice
 from .report import Report
@@ -14,7 +15,7 @@ from .usage import Usage, peak_memory
 if TYPE_CHECKING:
     from .job import Job
 
-_TIMED_STEPS = 3
+_WARM_UP_STEPS, _TIMED_STEPS = 5, 10
 _OTHER_FILES = 2_000_000  # bytes: metrics, curves, configuration
 
 
@@ -83,16 +84,9 @@ def checkpoint_bytes(job: "Job") -> int:
 
 def dry_run(job: "Job", report: Report) -> None:
     """Take a few real steps, say what the run needs, and leave nothing behind."""
-    durations = []
     with job.loader:
-        batches = iter(job.loader)
-        for _ in range(min(_TIMED_STEPS, len(job.loader))):
-            batch = next(batches)
-            begun = time.perf_counter()
-            job.train_step(batch.views, batch.label)
-            job.train_step.take_figures()  # waits for the device
-            durations.append(time.perf_counter() - begun)
-    step_s = min(durations)
+        batch = next(iter(job.loader))
+        step_s = _time_step(job, batch)
     disk = checkpoint_bytes(job) * (job.config.run.keep_checkpoints + 1)
     lines = {
         "step": f"{1000 * step_s:.0f} ms, {job.config.train.batch_size / step_s:,.0f} images/s "
@@ -103,6 +97,24 @@ def dry_run(job: "Job", report: Report) -> None:
         "disk": f"{disk / 1e6:.0f} MB for checkpoints",
     }
     report.note(format_pairs(lines))
+
+
+def _time_step(job: "Job", batch: Batch) -> float:
+    """Seconds of a step on one batch that lies on the device.
+
+    On a GPU the first ones compile and choose algorithms, and those that are timed follow each
+    other without a wait, as in training. On a CPU each may take minutes, and all are alike.
+    """
+    is_cuda = job.config.train.device == "cuda"
+    for _ in range(_WARM_UP_STEPS if is_cuda else 1):
+        job.train_step(batch.views, batch.label)
+    job.train_step.take_figures()  # waits for the device
+    count = _TIMED_STEPS if is_cuda else 2
+    begun = time.perf_counter()
+    for _ in range(count):
+        job.train_step(batch.views, batch.label)
+    job.train_step.take_figures()
+    return (time.perf_counter() - begun) / count
 
 
 def _peak_memory(device: str) -> str:
