@@ -40,12 +40,14 @@ class Journal:
         job = self._job
         figures = job.train_step.take_figures(inspected=epoch_ends)
         pace = self.stopwatch.take_pace()
+        # Whoever waits longest for data keeps the others waiting for it.
+        waited = -job.world.least(-pace.data_wait_percent)
         record = {
             "epoch": epoch,
             "epoch_progress": round(job.scheduled_step / job.rate.steps_per_epoch, 4),
             **figures,
             "lr": lr,
-            **pace._asdict(),
+            **pace._replace(data_wait_percent=waited)._asdict(),
             **self._usage.take(pace.images_per_s),
         }
         self._report.log("train", job.step, **record)
