@@ -1,6 +1,7 @@
 """The processes that do one piece of work together, on one machine or many: started by torchrun."""
 
 import contextlib
+import gc
 import os
 import re
 from collections.abc import Callable, Iterator
@@ -252,6 +253,9 @@ class World:
             return
         if error is None:
             self.wait()
+            # A group that something still refers to when the interpreter ends aborts the process.
+            self.group = self._control = None
+            gc.collect()
             self._dist.destroy_process_group()
         elif getattr(error, "is_told", False):
             with contextlib.suppress(RuntimeError):
