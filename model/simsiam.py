@@ -78,8 +78,8 @@ class SimSiam(Method):
             return None
         return (
             f"z_std {z_std:.3f} (healthy: near 1) and loss {loss:.3f} (-1 is the least): the "
-            "projections of all pictures become one. Usual causes: a learning rate that is too high, or "
-            "a method changed in its stop-gradient, its predictor or its BatchNorms"
+            "projections of all pictures become one. Usual causes: a learning rate that is too "
+            "high, or a method changed in its stop-gradient, its predictor or its BatchNorms"
         )
 
     def parameter_groups(self) -> list[Group]:
