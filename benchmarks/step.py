@@ -1,11 +1,12 @@
 """`swiftsiam bench step`: the training step alone, on a cached batch, lane by lane.
 
 Contestants: a plain loop as the reference script has it (NCHW, torch's own SGD, no guard against
-bad losses), in float32 and at our precision; then our step with nothing switched on, and with one
-lane of `train/lanes.py` more each time. All take the same batch of noise, round by round in an
-order that is drawn, so that what else the machine does meets all of them. On a CPU core time is
-measured as well, which other work disturbs less. Medians and interquartile ranges over the rounds;
-gains are medians of each round's ratios. Compiling and warm-up are not in the rounds.
+bad losses), in float32 and at our precision, and with that in NHWC; then our step with nothing
+switched on, and with one lane of `train/lanes.py` more each time. All take the same batch of noise,
+round by round in an order that is drawn, so that what else the machine does meets all of them. On a
+CPU core time is measured as well, which other work disturbs less. Medians and interquartile ranges
+over the rounds; gains are medians of each round's ratios. Compiling and warm-up are not in the
+rounds.
 """
 
 import argparse
@@ -92,9 +93,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def build_contestants(setting: Setting, names: list[str]) -> list[Contestant]:
     """The plain loops, and ours with one lane of `names` more each time."""
-    found = [_plain(setting, "fp32")]
+    found = [_plain(setting, "fp32", channels_last=False)]
     if setting.precision != "fp32":
-        found.append(_plain(setting, setting.precision))
+        found.append(_plain(setting, setting.precision, channels_last=False))
+    found.append(_plain(setting, setting.precision, channels_last=True))
     lanes = Lanes()
     found.append(_ours(setting, lanes, "none", "our step, no lane on"))
     for name in names:
@@ -127,9 +129,10 @@ def _make_batch(
     return views, torch.full((setting.batch_size,), -1, device=setting.device)
 
 
-def _plain(setting: Setting, precision: str) -> Contestant:
+def _plain(setting: Setting, precision: str, *, channels_last: bool) -> Contestant:
     """A loop as anybody writes it."""
-    model = _build_model(setting)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = _build_model(setting).to(memory_format=layout)  # type: ignore[call-overload]
     optimizer = torch.optim.SGD(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         lr=_LR,
@@ -138,7 +141,7 @@ def _plain(setting: Setting, precision: str) -> Contestant:
     )
     scaler = torch.amp.GradScaler(setting.device, enabled=precision == "fp16")
     autocast = build_autocast(precision, setting.device)
-    views, labels = _make_batch(setting, "fp32", channels_last=False)
+    views, labels = _make_batch(setting, "fp32", channels_last=channels_last)
 
     def step() -> None:
         with autocast:
@@ -148,8 +151,9 @@ def _plain(setting: Setting, precision: str) -> Contestant:
         scaler.step(optimizer)
         scaler.update()
 
-    what = "a plain loop: NCHW, torch's SGD, no guard"
-    return Contestant(f"plain {precision}", what, precision, step)
+    name = f"plain {precision}{' NHWC' if channels_last else ''}"
+    what = f"a plain loop: {'NHWC' if channels_last else 'NCHW'}, torch's SGD, no guard"
+    return Contestant(name, what, precision, step)
 
 
 def _ours(setting: Setting, lanes: Lanes, name: str, what: str) -> Contestant:
@@ -285,4 +289,4 @@ def _show(records: list[Record], setting: Setting) -> None:
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print("gain: over the row above; / fp32, / bf16: over the plain loop at that precision")
+    console.print("gain: over the row above; / …: over that plain loop")

@@ -17,7 +17,8 @@ SETTING = Setting(MODEL, 4, 16, "cpu", "bf16", rounds=2, steps=1)
 
 def test_every_contestant_is_measured_in_every_round() -> None:
     contestants = build_contestants(SETTING, ["channels_last", "precision", "fused"])
-    names = ["plain fp32", "plain bf16", "none", "+ channels_last", "+ precision", "+ fused"]
+    plain = ["plain fp32", "plain bf16", "plain bf16 NHWC"]
+    names = [*plain, "none", "+ channels_last", "+ precision", "+ fused"]
     assert [contestant.name for contestant in contestants] == names
     rounds = measure(SETTING, contestants)
     assert {name: len(of) for name, of in rounds.items()} == dict.fromkeys(names, 2)
@@ -25,7 +26,8 @@ def test_every_contestant_is_measured_in_every_round() -> None:
 
 def test_gains_are_those_of_the_rounds() -> None:
     contestants = build_contestants(SETTING, ["channels_last"])
-    rates = {"plain fp32": 10.0, "plain bf16": 20.0, "none": 40.0, "+ channels_last": 60.0}
+    rates = {"plain fp32": 10.0, "plain bf16": 20.0, "plain bf16 NHWC": 30.0}
+    rates |= {"none": 40.0, "+ channels_last": 60.0}
     rounds = {name: [Round(rate, 1.0), Round(2 * rate, 1.0)] for name, rate in rates.items()}
     records = {r["lane"]: r for r in build_records(SETTING, contestants, rounds)}
     assert records["+ channels_last"]["gain"]["median"] == 1.5
@@ -43,7 +45,8 @@ def test_the_command_writes_what_it_shows(
     small = ["--batch-size=4", "--size=16", "--rounds=1", "--steps=1", "--device=cpu"]
     assert main(["step", *small, "--precision=fp32", "--lanes=fused", f"--json={path}"]) == 0
     records = json.loads(path.read_text())["records"]
-    assert [record["lane"] for record in records] == ["plain fp32", "none", "+ fused"]
+    names = ["plain fp32", "plain fp32 NHWC", "none", "+ fused"]
+    assert [record["lane"] for record in records] == names
     assert all(record["images_per_s"]["n"] == 1 for record in records)
     assert "+ fused" in capsys.readouterr().out
     with pytest.raises(UserError, match="--lanes=tf32: not one of channels_last"):
