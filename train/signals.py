@@ -64,7 +64,8 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        if not self._is_alone and (self.asked or error is not None):
-            return  # torchrun ends all with the first that ends, and something is still to be said
+        # torchrun ends all with the first that ends, and something is still to be said. Ignored and
+        # not handled: as it ends, Python gives signals that it handles back to the system.
+        is_ending = not self._is_alone and (self.asked or error is not None)
         for number, handler in self._previous.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if is_ending else handler)
