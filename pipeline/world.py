@@ -54,12 +54,19 @@ class World:
             timeout_s: how long any of them is waited for, seconds.
 
         Raises:
+            UserError: something else has set a part of torchrun's environment.
             MachineError: they cannot be reached.
         """
         world = cls()
         size = int(os.environ.get("WORLD_SIZE", 1))
         if size == 1:
             return world
+        missing = [n for n in ("RANK", "MASTER_ADDR", "MASTER_PORT") if n not in os.environ]
+        if missing:
+            raise UserError(
+                f"WORLD_SIZE={size}: is set in the environment and {missing[0]} is not; start the "
+                "processes with torchrun, or unset WORLD_SIZE"
+            )
         world.size = size
         world.rank = int(os.environ["RANK"])
         world.local_rank = int(os.environ.get("LOCAL_RANK", 0))

@@ -6,7 +6,7 @@ from pathlib import Path
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import UserError
 from ..pipeline.world import World
-from .config import list_recipes, read_config
+from .config import TrainConfig, list_recipes, read_config
 from .device import Resolved
 from .job import build_job
 from .opening import open_run, settle
@@ -52,7 +52,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def main(argv: list[str]) -> int:
     """`swiftsiam pretrain`: 0 done, 75 stopped by a signal after saving."""
-    with World.join() as world:
+    with World.join(timeout_s=TrainConfig().timeout_s) as world:
         return _pretrain(world.everyone(lambda: parse_arguments(argv)), world)
 
 

@@ -61,6 +61,13 @@ def test_one_alone_waits_for_none(monkeypatch: pytest.MonkeyPatch) -> None:
         world.wait()
 
 
+def test_half_of_an_environment_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    monkeypatch.delenv("RANK", raising=False)
+    with pytest.raises(UserError, match="RANK is not; start the processes with torchrun"):
+        World.join()
+
+
 @pytest.mark.parametrize("call", ["once", "first", "everyone"])
 def test_its_errors_are_its_own_to_tell(call: str) -> None:
     def fail() -> None:
