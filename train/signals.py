@@ -64,8 +64,7 @@ class StopRequest:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # torchrun ends all with the first that ends, and something is still to be said. Ignored and
-        # not handled: as it ends, Python gives signals that it handles back to the system.
-        is_ending = not self._is_alone and (self.asked or error is not None)
+        # torchrun ends all with the first that ends, and others still have to speak. Ignored
+        # and not handled: as it ends, Python gives signals that it handles back to the system.
         for number, handler in self._previous.items():
-            signal.signal(number, signal.SIG_IGN if is_ending else handler)
+            signal.signal(number, handler if self._is_alone else signal.SIG_IGN)
