@@ -45,7 +45,7 @@ def wrap(model: Method, *, channels_last: bool, compiled: bool, sharing: Sharing
     if channels_last:  # first: a graph is compiled for strides
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if not world.is_alone and sharing.sync_batch_norm:  # seen by the compiler
-        rank_batch_norms(model, world.group)
+        rank_batch_norms(model, world.layer_group)
     if compiled:
         # In place, or each key of the state would get a prefix; within the averaging of gradients,
         # whose own code the compiler cannot take.
