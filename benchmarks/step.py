@@ -276,14 +276,13 @@ def _show(records: list[Record], setting: Setting) -> None:
     table = Table(title=title, title_justify="left")
     ratios = [key for key in records[0] if key.startswith("over_")]
     table.add_column("lane", no_wrap=True)
-    heads = ("images/s", "TFLOP/s", "core-ms", "gain", *(f"/ {key[11:]}" for key in ratios))
+    heads = ("images/s", "core-ms", "gain", *(f"/ {key[11:]}" for key in ratios))
     for head in heads:
         table.add_column(head, justify="right")
     for record in records:
         table.add_row(
             record["lane"],
             f"{record['images_per_s']['median']:,.1f}",
-            f"{record['tflop_per_s']['median']:.3f}",
             f"{record['core_ms_per_image']['median']:.3f}",
             *(f"{record[k]['median']:.3f}" if k in record else "" for k in ("gain", *ratios)),
         )
