@@ -29,6 +29,7 @@ from ..train.device import build_autocast, choose_device, choose_precision, try_
 from ..train.flops import count_flops
 from ..train.lanes import LANES, Lanes, build_step, switch_on
 from ..train.optim import OptimConfig
+from .inputs import make_views
 from .machine import default_output, describe_machine
 from .spread import spread
 
@@ -76,14 +77,24 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "plain loop.",
     )
     parser.add_argument(
-        "--backbone", choices=get_args(BackboneName), help="(resnet50; cifar_resnet18_w16 on a CPU)"
+        "--backbone",
+        metavar="NAME",
+        choices=get_args(BackboneName),
+        help=f"one of {', '.join(get_args(BackboneName))} (resnet50; cifar_resnet18_w16 on a CPU)",
     )
-    parser.add_argument("--batch-size", type=whole(2, 100_000), help="(512; 64 on a CPU)")
+    parser.add_argument("--batch-size", type=whole(2, 100_000), help="pictures (512; 64 on a CPU)")
     parser.add_argument("--size", type=whole(8, 1024), help="side of a view, px (224; 32 on a CPU)")
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto", help="(auto)")
-    parser.add_argument("--precision", choices=("auto", "fp32", "bf16", "fp16"), default="auto")
-    parser.add_argument("--lanes", help=f"comma list ({','.join(LANES)}; no compile on a CPU)")
-    parser.add_argument("--rounds", type=whole(1, 1000), default=9, help="(9)")
+    parser.add_argument(
+        "--precision",
+        choices=("auto", "fp32", "bf16", "fp16"),
+        default="auto",
+        help="of the lane of this name (auto: what the hardware has)",
+    )
+    parser.add_argument(
+        "--lanes", help=f"comma list of {', '.join(LANES)} (all; no compile on a CPU)"
+    )
+    parser.add_argument("--rounds", type=whole(1, 1000), default=9, help="of each (9)")
     parser.add_argument("--steps", type=whole(1, 1000), help="in a round (20; 3 on a CPU)")
     parser.add_argument(
         "--json", type=output("--json"), help="where to write (benchmarks/results/<machine>)"
@@ -113,20 +124,12 @@ def _build_model(setting: Setting) -> Method:
 
 
 def _make_batch(
-    setting: Setting, precision: str, *, channels_last: bool
+    setting: Setting, precision: str, layout: torch.memory_format
 ) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Two views of noise, as the loader would deliver them, and no labels."""
-    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    generator = torch.Generator().manual_seed(0)
-    shape = (setting.batch_size, 3, setting.size, setting.size)
-    views = tuple(
-        torch.randn(shape, generator=generator)
-        .to(setting.device, dtype)
-        .contiguous(memory_format=layout)
-        for _ in range(2)
-    )
-    return views, torch.full((setting.batch_size,), -1, device=setting.device)
+    """Views of noise, and no labels."""
+    count, device = setting.batch_size, setting.device
+    views = make_views(count, setting.size, precision=precision, device=device, layout=layout)
+    return views, torch.full((count,), -1, device=device)
 
 
 def _plain(setting: Setting, precision: str, *, channels_last: bool) -> Contestant:
@@ -141,7 +144,7 @@ def _plain(setting: Setting, precision: str, *, channels_last: bool) -> Contesta
     )
     scaler = torch.amp.GradScaler(setting.device, enabled=precision == "fp16")
     autocast = build_autocast(precision, setting.device)
-    views, labels = _make_batch(setting, "fp32", channels_last=channels_last)
+    views, labels = _make_batch(setting, "fp32", layout)
 
     def step() -> None:
         with autocast:
@@ -159,7 +162,8 @@ def _plain(setting: Setting, precision: str, *, channels_last: bool) -> Contesta
 def _ours(setting: Setting, lanes: Lanes, name: str, what: str) -> Contestant:
     model = _build_model(setting)
     train = build_step(model, OptimConfig(), lanes, lr=_LR)
-    views, labels = _make_batch(setting, lanes.precision, channels_last=lanes.channels_last)
+    layout = torch.channels_last if lanes.channels_last else torch.contiguous_format
+    views, labels = _make_batch(setting, lanes.precision, layout)
     return Contestant(name, what, lanes.precision, lambda: train(views, labels))
 
 

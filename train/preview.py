@@ -11,6 +11,7 @@ from ..pipeline.arguments import Parser, data_path, output, whole
 from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
 from ..pipeline.building import build_loader
 from ..pipeline.config import LoaderConfig, choose_engine
+from ..pipeline.errors import UserError
 from ..pipeline.sources import open_source, recognise
 from .config import read_config
 from .divergence import NAME as DIVERGED
@@ -66,6 +67,8 @@ def main(argv: list[str]) -> int:
 
 def _draw_batch(path: Path, args: argparse.Namespace) -> int:
     """The pictures of a step that went wrong, as the network saw them."""
+    if args.config or args.size or args.epoch:
+        raise UserError(f"{path}: is drawn as the run had it; leave out --config, --size, --epoch")
     batch, stored = read_batch(path), read_run_config(path.parent, [], field="DATA").config
     indices = np.array([sample["index"] for sample in batch["samples"]])[: args.images]
     assert stored.data.path is not None

@@ -71,12 +71,12 @@ class TrainStep:
         self._captured = Captured(self._compute) if captured else None
         self._notes: list[str] = []
         # The first call may find that the compiler cannot do it.
-        self._is_compiled = model._compiled_call_impl is not None
+        self._is_to_compile = model._compiled_call_impl is not None
 
     def __call__(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> None:
         """Train on one batch: views of (B, 3, H, W) and labels (B,) on the model's device."""
         self._last = None  # what it holds would lie beside what this step needs
-        if self._is_compiled:
+        if self._is_to_compile:
             self._last = self._compile(views, labels)
         else:
             self._last = (self._captured or self._compute)(views, labels)
@@ -106,7 +106,7 @@ class TrainStep:
         """The first step, from which the model is compiled; as it is where that fails."""
         from torch._dynamo.exc import TorchDynamoException  # takes a second, which others keep
 
-        self._is_compiled = False
+        self._is_to_compile = False
         buffers = [(buffer, buffer.clone()) for buffer in self._model.buffers()]
         try:
             return self._compute(views, labels)

@@ -16,11 +16,12 @@ from ...pipeline.loader import Loader
 from ...pipeline.machine import num_cores
 from ...pipeline.sources import Source, open_source
 from ...pipeline.sources.memory import MemorySource
+from ...train.device import view_dtype
 from ..inputs import endless
 from ..spread import spread
 from .context import Context, Record
 from .pictures import find_pictures
-from .steps import Lane, build_model_step, lane_dtype, make_views
+from .steps import build_eager_step, make_batch
 
 _LOADS = (0.0, 0.65, 0.75, 0.9, 0.99)
 _NUM_CLASSES = 10
@@ -131,11 +132,10 @@ def resident_times(context: Context) -> Iterator[Record]:
 def end_to_end(context: Context) -> Iterator[Record]:
     """The eager step fed by each loader, beside the same step on a cached batch."""
     source = open_source(find_pictures(context))
-    dtype = lane_dtype(context.precision)
-    step = build_model_step(context, Lane(context.precision))
+    dtype = view_dtype(context.precision, loader_device="gpu")
+    step = build_eager_step(context, context.precision)
     count = min(context.sizes.batch, len(source))
-    views = make_views(context, count, dtype)
-    labels = torch.zeros(count, dtype=torch.int64, device=context.device)
+    views, labels = make_batch(context, count, context.precision)
     steps = max(context.sizes.images // count, 1)
 
     def cached() -> None:

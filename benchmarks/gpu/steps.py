@@ -1,72 +1,57 @@
 """The step alone, on a cached batch: is it right, what does it take, how fast is each lane?"""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
-from typing import NamedTuple
 
 import torch
 
 from ...model.method import ModelConfig, build_method
 from ...pipeline.errors import UserError
-from ...train.config import TrainConfig
-from ...train.lanes import build_step, choose_lanes
+from ...train.lanes import Lanes, build_step
 from ...train.optim import OptimConfig
 from ...train.step import TrainStep
+from ..inputs import make_views
 from .context import Context, Record, interleaved
 
 Views = tuple[torch.Tensor, ...]
 
 
-class Lane(NamedTuple):
-    """A way to compute the step."""
-
-    precision: str
-    compiled: bool = False
-    captured: bool = False
-    """As a CUDA graph, of which there is no rehearsal but that of its tests."""
-
-
+_EAGER = Lanes(channels_last=True, cudnn_benchmark=True, tf32=True, fused=True)
 _LANES = {
-    "eager bf16": Lane("bf16"),
-    "eager fp16": Lane("fp16"),
-    "eager fp32": Lane("fp32"),
-    "graph bf16": Lane("bf16", captured=True),
-    "graph fp16": Lane("fp16", captured=True),
-    "compiled bf16": Lane("bf16", compiled=True),
-    "compiled graph bf16": Lane("bf16", compiled=True, captured=True),
+    "eager bf16": replace(_EAGER, precision="bf16"),
+    "eager fp16": replace(_EAGER, precision="fp16"),
+    "eager fp32": _EAGER,
+    "graph bf16": replace(_EAGER, precision="bf16", cuda_graph=True),
+    "graph fp16": replace(_EAGER, precision="fp16", cuda_graph=True),
+    "compiled bf16": replace(_EAGER, precision="bf16", compile=True),
+    "compiled graph bf16": replace(_EAGER, precision="bf16", compile=True, cuda_graph=True),
 }
 _STEPS = 10
 _WARM_UP = 5
 _MB_A_PICTURE = 88  # of saved tensors, both views, bf16, eager, ResNet-50 (counted on a CPU)
 
 
-def build_model_step(context: Context, lane: Lane) -> TrainStep:
-    """As a job builds it; in a rehearsal the graph is captured, and inductor left out."""
+def build_eager_step(context: Context, precision: str) -> TrainStep:
+    """As a job builds it where nothing is compiled or captured."""
+    return _build_step(context, replace(_EAGER, precision=precision))  # type: ignore[arg-type]
+
+
+def _build_step(context: Context, lanes: Lanes) -> TrainStep:
+    """As a job builds it; in a rehearsal the model's graph is captured, and inductor left out."""
     torch.manual_seed(0)
     config = ModelConfig(backbone=context.sizes.backbone)  # type: ignore[arg-type]
     model = build_method(config).to(context.device)
-    if lane.compiled and not context.is_cuda:
+    if lanes.compile and not context.is_cuda:
         model.compile(fullgraph=True, backend="eager")
-    train = TrainConfig(
-        device=context.device.type,  # type: ignore[arg-type]
-        precision=lane.precision,  # type: ignore[arg-type]
-        compile="on" if lane.compiled and context.is_cuda else "off",
-        cuda_graph="on" if lane.captured and context.is_cuda else "off",
-    )
-    return build_step(model, OptimConfig(), choose_lanes(train), lr=0.05)
+        lanes = replace(lanes, compile=False)
+    return build_step(model, OptimConfig(), lanes, lr=0.05)
 
 
-def make_views(context: Context, count: int, dtype: torch.dtype) -> Views:
-    """Two views of noise, as the loader delivers them."""
-    shape = (count, context.sizes.size, context.sizes.size, 3)
-    return tuple(
-        torch.randn(shape, device=context.device).to(dtype).permute(0, 3, 1, 2) for _ in range(2)
-    )
-
-
-def lane_dtype(precision: str) -> torch.dtype:
-    """Of the views of a lane."""
-    return {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[precision]
+def make_batch(context: Context, count: int, precision: str) -> tuple[Views, torch.Tensor]:
+    """Two views of noise, and labels."""
+    views = make_views(count, context.sizes.size, precision=precision, device=context.device)
+    return views, torch.zeros(count, dtype=torch.int64, device=context.device)
 
 
 def optimizer(context: Context) -> Iterator[Record]:
@@ -99,9 +84,8 @@ def optimizer(context: Context) -> Iterator[Record]:
 
 
 def _look_for_waits(context: Context, precision: str) -> Record:
-    step = build_model_step(context, Lane(precision))
-    views = make_views(context, 8, lane_dtype(precision))
-    labels = torch.zeros(8, dtype=torch.int64, device=context.device)
+    step = build_eager_step(context, precision)
+    views, labels = make_batch(context, 8, precision)
     for _ in range(3):
         step(views, labels)
     try:
@@ -118,9 +102,8 @@ def memory(context: Context) -> Iterator[Record]:
     for count in (64, 128) if context.is_cuda else (4, 8):
         if context.is_cuda:
             torch.cuda.reset_peak_memory_stats()
-        step = build_model_step(context, Lane(context.precision))
-        views = make_views(context, count, lane_dtype(context.precision))
-        labels = torch.zeros(count, dtype=torch.int64, device=context.device)
+        step = build_eager_step(context, context.precision)
+        views, labels = make_batch(context, count, context.precision)
         for _ in range(2):
             step(views, labels)
         context.synchronize()
@@ -143,11 +126,11 @@ def memory(context: Context) -> Iterator[Record]:
 def step_times(context: Context) -> Iterator[Record]:
     """Images per second of each lane; all of them interleaved, the compiled one's start apart."""
     lanes: dict[str, Callable[[], float]] = {}
-    for name, lane in _LANES.items():
-        if lane.captured and not context.is_cuda:
-            continue
+    for name, chosen in _LANES.items():
+        if chosen.cuda_graph and not context.is_cuda:
+            continue  # of which there is no rehearsal but that of its tests
         try:
-            lanes[name], first_s = _prepare(context, lane)
+            lanes[name], first_s = _prepare(context, chosen)
         except (RuntimeError, UserError) as error:  # no room, no compiler
             yield context.check(name, False, error=f"{type(error).__name__}: {error}"[:500])
             continue
@@ -158,12 +141,10 @@ def step_times(context: Context) -> Iterator[Record]:
             yield context.rate(name, values, scope="step", engine="none", work=work)
 
 
-def _prepare(context: Context, lane: Lane) -> tuple[Callable[[], float], float]:
+def _prepare(context: Context, lanes: Lanes) -> tuple[Callable[[], float], float]:
     """A measurement in images per second; and seconds of the warm-up."""
-    step = build_model_step(context, lane)
-    count = context.sizes.batch
-    views = make_views(context, count, lane_dtype(lane.precision))
-    labels = torch.zeros(count, dtype=torch.int64, device=context.device)
+    step, count = _build_step(context, lanes), context.sizes.batch
+    views, labels = make_batch(context, count, lanes.precision)
     steps = _STEPS if context.is_cuda else 1
 
     def run(number: int) -> None:

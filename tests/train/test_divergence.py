@@ -74,3 +74,4 @@ def test_a_file_of_another_kind_is_refused(here: Cli, tmp_path: Path) -> None:
     for text in ("", "[]", "{}", '{"samples": []}'):
         (tmp_path / "diverged.json").write_text(text)
         refused(here("preview", "diverged.json"), "diverged.json")
+    refused(here("preview", "diverged.json", "--size=64"), "as the run had it", "--size")
