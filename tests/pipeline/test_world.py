@@ -2,6 +2,7 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 
 import pytest
 from swiftsiam.pipeline.errors import MachineError, UserError
@@ -27,6 +28,7 @@ def test_all_come_to_one_name() -> None:
 def test_those_of_a_new_start_take_no_name_of_the_dead() -> None:
     """Their words stand in the store, and the new rank 0 comes last."""
     store = HashStore()
+    store.set_timeout(timedelta(seconds=60))  # where it fails, one waits in vain
     (old,) = meet_all(store, 2)
     found: list[str] = []
     early = threading.Thread(
