@@ -16,7 +16,7 @@ from ..augment.draw import warm_up
 from ..contract import EngineOptions, Request, Result
 from .parcels import Parcel, allow_open_files, fits_shared_memory, pack
 from .rows import RowMaker, Rows
-from .workers import SharedPlaces, killing_the_hung, watch, worker_context
+from .workers import SharedPlaces, join_feeders, killing_the_hung, watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
 _MANY_WORKERS = 8  # of so many, one each is enough; all of them are pinned for a GPU
@@ -73,6 +73,7 @@ class TorchvisionEngine:
         if shutdown is not None:
             with killing_the_hung(self._workers()):
                 shutdown()
+            join_feeders(self._iterator)
         self._iterator = None
 
 

@@ -153,3 +153,17 @@ def killing_the_hung(workers: Sequence[BaseProcess]) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def join_feeders(iterator: object) -> None:
+    """Wait for the threads that fed a DataLoader's queues, once its workers have ended.
+
+    torch leaves them to end by themselves. The last to let go of a queue's locks then takes their
+    names back in two steps, and where the process ends between these, Python warns of locks that
+    have leaked.
+    """
+    results = getattr(iterator, "_worker_result_queue", None)
+    for queue in (*getattr(iterator, "_index_queues", []), results):
+        feeder = getattr(queue, "_thread", None)
+        if feeder is not None:
+            feeder.join(_KILL_S)

@@ -5,8 +5,11 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable
 from multiprocessing.connection import wait
+from multiprocessing.queues import Queue
 
 import psutil
 import pytest
@@ -33,6 +36,22 @@ def test_a_killed_worker_ends_the_iteration(
         list(itertools.chain.from_iterable([loader] * 10))  # what was made ahead may still come
     assert not workers()
     assert len(list(loader)) > 0  # it can be used again
+
+
+@pytest.mark.usefixtures("process_engine")
+def test_no_thread_of_a_queue_outlives_its_workers(
+    make_loader: MakeLoader, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    feed = Queue._feed
+
+    def feed_and_linger(*args: object) -> None:
+        feed(*args)
+        time.sleep(0.5)  # as a thread does that another one has pushed off its core
+
+    monkeypatch.setattr(Queue, "_feed", staticmethod(feed_and_linger))
+    with make_loader(num_workers=2) as loader:
+        next(iter(loader))
+    assert not [thread for thread in threading.enumerate() if "Feeder" in thread.name]
 
 
 def test_an_error_in_a_worker_is_raised_here(make_loader: MakeLoader, workers: Workers) -> None:
