@@ -9,6 +9,7 @@ _BENCHMARKS = {
     "step": ".step",
     "loop": ".loop",
     "convert": ".convert",
+    "compare": ".compare",
     "gpu": ".gpu.command",
 }
 

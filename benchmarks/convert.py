@@ -29,7 +29,9 @@ from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from ..pipeline.pool import Workers
 from ..pipeline.sources import open_source
-from .machine import default_output, describe_machine
+from .machine import default_output
+from .neighbours import Neighbours
+from .results import write_records
 from .spread import spread
 
 _PIECE = 8 << 20
@@ -201,20 +203,19 @@ def main(argv: list[str]) -> int:
     path = args.json or default_output("convert.json")
     root = Path(args.dst or tempfile.gettempdir())
     rounds: dict[str, list[dict[str, float]]] = {name: [] for name in names}
+    neighbours = Neighbours()
     for number in range(args.rounds):
         for name in names:
             rounds[name].append(_race(name, args, root))
         print(f"round {number + 1}/{args.rounds}", file=sys.stderr, flush=True)
-    facts = {"machine": describe_machine(), "data": Path(args.data).name}
     records = [
-        facts
-        | {"scope": "convert", "engine": name, "work": CONTESTANTS[name][1]}
+        {"scope": "convert", "engine": name, "work": CONTESTANTS[name][1]}
         | {key: spread([one[key] for one in rounds[name]]) for key in rounds[name][0]}
         | {"num_workers": args.workers, "batch_size": 1}
         for name in names
     ]
     _print(records)
-    path.write_text(json.dumps(records, indent=2) + "\n")
+    write_records(path, records, data=Path(args.data).name, surroundings=neighbours.tell())
     print(f"written: {path}")
     return 0
 

@@ -28,7 +28,9 @@ from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from .contestants import CONTESTANTS, Task
 from .inputs import generate_pictures
-from .machine import default_output, describe_machine
+from .machine import default_output
+from .neighbours import Neighbours
+from .results import write_records
 from .spread import spread
 
 _AHEAD = 4  # batches for each worker that may lie ready: not counted in the wall rate
@@ -214,9 +216,9 @@ def main(argv: list[str]) -> int:
         if name in ENGINES and ENGINES[name].needs_for_beton:
             tasks[name] = replace(task, data=str(args.beton))
     path = args.json or default_output("loader.json")
+    neighbours = Neighbours()
     records = measure(names, tasks, rounds=args.rounds, images=args.images)
     _print(records)
-    facts = {"machine": describe_machine(), "data": Path(data).name}
-    path.write_text(json.dumps([facts | record for record in records], indent=2) + "\n")
+    write_records(path, records, data=Path(data).name, surroundings=neighbours.tell())
     print(f"written: {path}")
     return 0

@@ -10,7 +10,6 @@ batch while the loader rests. Medians and interquartile ranges over the rounds.
 
 import argparse
 import contextlib
-import json
 import sys
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -25,7 +24,9 @@ from ..pipeline.machine import num_cores
 from .inputs import generate_pictures
 from .loop_loader import Asked, Record, Setting, boundary, open_setting, step
 from .loop_rows import Threads, busy_rate
-from .machine import default_output, describe_machine
+from .machine import default_output
+from .neighbours import Neighbours
+from .results import write_records
 from .spread import spread
 
 _WORK = {
@@ -155,13 +156,13 @@ def main(argv: list[str]) -> int:
     path = args.json or default_output("loop.json")
     given = [data for data in (args.data, args.beton) if data] or [generate_pictures()]
     settings = {data.name: open_setting(data, args) for data in given}
-    facts, records = {"machine": describe_machine()}, []
+    neighbours, records = Neighbours(), []
     for name in names:
         for data, setting in settings.items():
             print(f"{name}: {data}", file=sys.stderr, flush=True)
-            records += [facts | {"data": data} | record for record in PARTS[name](setting)]
+            records += [{"data": data} | record for record in PARTS[name](setting)]
     _print(records)
-    path.write_text(json.dumps(records, indent=2) + "\n")
+    write_records(path, records, surroundings=neighbours.tell())
     print(f"written: {path}")
     return 0
 

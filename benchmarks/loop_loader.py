@@ -30,6 +30,7 @@ from ..train.optim import OptimConfig
 from ..train.step import TrainStep
 from .inputs import endless
 from .loop_rows import Cost, Field, settle
+from .results import Record
 from .spread import spread
 
 _PICTURES = 4096  # of a set, at most: they must stay in the page cache
@@ -39,8 +40,6 @@ _SLOWER = 1.25  # a consumer's step over the loader's period
 _STEP_IMAGES = 16  # at most: one of 224 px has some 200 MB of saved tensors
 _STEPS = 2  # in a round
 _BACKBONE = "cifar_resnet18_w16"
-
-Record = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -179,6 +178,7 @@ def boundary(setting: Setting) -> Iterator[Record]:
         "boundary",
         f"longest wait, in steps, within {_NEAR} batches of a boundary; a step is "
         f"{_SLOWER} periods of the loader; {each} batches in an epoch",
+        scope="loop",
         boundary_wait_steps=spread(near),
         elsewhere_wait_steps=spread(elsewhere) if elsewhere else None,
         longest_boundary_wait_steps=round(max(near), 3),
@@ -222,7 +222,7 @@ def step(setting: Setting) -> Iterator[Record]:
     yield setting.record(
         "step",
         f"{_BACKBONE}, float32, {num_cores()} threads, fed with full queues over a cached batch",
-        scope="end-to-end",
+        scope="loop",
         step_ms=spread(fed),
         cached_step_ms=spread(alone),
         step_with_loader_over_cached=spread(ratio),

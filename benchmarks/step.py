@@ -10,11 +10,10 @@ rounds.
 """
 
 import argparse
-import json
 import random
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple, get_args
+from typing import NamedTuple, get_args
 
 import torch
 from rich.console import Console
@@ -30,10 +29,11 @@ from ..train.flops import count_flops
 from ..train.lanes import LANES, Lanes, build_step, switch_on
 from ..train.optim import OptimConfig
 from .inputs import make_views
-from .machine import default_output, describe_machine
+from .machine import default_output
+from .neighbours import Neighbours
+from .results import Record, write_records
 from .spread import spread
 
-Record = dict[str, Any]
 _WARM_UP = 4
 _LR = 0.05
 
@@ -208,12 +208,14 @@ def build_records(
             "scope": "step",
             "engine": "none",
             "lane": contestant.name,
+            "name": setting.model.backbone,
             "images_per_s": spread([r.images_per_s for r in own]),
             "core_ms_per_image": spread([r.core_ms_per_image for r in own]),
             "gflop_per_image": round(flops / 1e9, 3),
             "tflop_per_s": spread([r.images_per_s * flops / 1e12 for r in own]),
             "batch_size": setting.batch_size,
             "num_workers": 0,
+            "size": setting.size,
             "precision": contestant.precision,
             "work": f"{setting.model.backbone}, {setting.size} px, two views, forward, backward "
             f"and update on a cached batch; {contestant.what}",
@@ -240,8 +242,9 @@ def main(argv: list[str]) -> int:
     if setting.device == "cpu":
         torch.set_num_threads(num_cores())
     contestants = build_contestants(setting, _choose_lanes(args.lanes, setting.device))
+    neighbours = Neighbours()
     records = build_records(setting, contestants, measure(setting, contestants))
-    path.write_text(json.dumps({"machine": describe_machine(), "records": records}, indent=1))
+    write_records(path, records, surroundings=neighbours.tell())
     _show(records, setting)
     print(f"written to {path}")
     return 0

@@ -1,10 +1,10 @@
 """`bench step`: each lane has its record, and the ratios are those of the rounds."""
 
-import json
 from pathlib import Path
 
 import pytest
 from swiftsiam.benchmarks.command import main
+from swiftsiam.benchmarks.results import read_records
 from swiftsiam.benchmarks.step import Round, Setting, build_contestants, build_records, measure
 from swiftsiam.model.method import ModelConfig
 from swiftsiam.pipeline.errors import UserError
@@ -44,7 +44,7 @@ def test_the_command_writes_what_it_shows(
     path = tmp_path / "step.json"
     small = ["--batch-size=4", "--size=16", "--rounds=1", "--steps=1", "--device=cpu"]
     assert main(["step", *small, "--precision=fp32", "--lanes=fused", f"--json={path}"]) == 0
-    records = json.loads(path.read_text())["records"]
+    records = read_records(path, field="FILE")
     names = ["plain fp32", "plain fp32 NHWC", "none", "+ fused"]
     assert [record["lane"] for record in records] == names
     assert all(record["images_per_s"]["n"] == 1 for record in records)

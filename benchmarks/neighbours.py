@@ -1,0 +1,65 @@
+"""What else the machine does while something is measured: core time that others take."""
+
+import contextlib
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import psutil
+
+from .results import Surroundings
+
+_TICKS = 100  # a second, of /proc/stat, whatever the kernel's own clock
+_IDLE, _IOWAIT, _STEAL = 3, 4, 7  # columns
+
+
+class _Moment(NamedTuple):
+    """Seconds."""
+
+    now: float
+    busy: float
+    """Of all cores, in work or taken by the host."""
+    own: float
+    num_cores: int
+
+
+class Neighbours:
+    """Watches from its making on."""
+
+    def __init__(self) -> None:
+        self._begun = _look()
+
+    def tell(self) -> Surroundings | None:
+        """What others took since then; None where the system does not say."""
+        begun, ended = self._begun, _look()
+        if begun is None or ended is None or ended.now <= begun.now:
+            return None
+        others_s = (ended.busy - begun.busy) - (ended.own - begun.own)
+        share = others_s / ((ended.now - begun.now) * ended.num_cores)
+        return {"others_percent": round(100 * max(share, 0.0), 1)}
+
+
+def core_s(process: psutil.Process) -> float:
+    """Core seconds of a process and all that it has begun, also of those that have ended."""
+    total = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):  # its parent has them by now
+            total += sum(each.cpu_times()[:4])
+    return total
+
+
+def _look() -> _Moment | None:
+    try:
+        lines = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return None
+    ticks = [int(number) for number in lines[0].split()[1:]]
+    if len(ticks) <= _STEAL:
+        return None
+    busy = sum(ticks[: _STEAL + 1]) - ticks[_IDLE] - ticks[_IOWAIT]
+    return _Moment(
+        now=time.monotonic(),
+        busy=busy / _TICKS,
+        own=core_s(psutil.Process()),
+        num_cores=sum(line.startswith("cpu") for line in lines) - 1,
+    )

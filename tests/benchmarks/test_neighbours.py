@@ -1,0 +1,48 @@
+"""What others take of the machine is told apart from what a benchmark takes itself."""
+
+import subprocess
+import sys
+import time
+
+import psutil
+from swiftsiam.benchmarks.neighbours import Neighbours, core_s
+
+SPIN = "import time\nwhile time.process_time() < 1: pass"
+
+
+def test_core_time_is_that_of_all_descendants() -> None:
+    before = core_s(psutil.Process())
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SPIN!r}])"
+    subprocess.run([sys.executable, "-c", nested], check=True)
+    assert core_s(psutil.Process()) - before > 0.95  # they have ended by now
+
+
+def test_own_work_is_not_that_of_others() -> None:
+    """The same second of work, once as ours and once as a stranger's."""
+
+    def busy_s(command: list[str]) -> float:
+        watch, begun = Neighbours(), time.monotonic()
+        subprocess.run(command, check=True)
+        told = watch.tell()
+        assert told is not None
+        seconds = time.monotonic() - begun
+        return told["others_percent"] / 100 * seconds * psutil.cpu_count()
+
+    # A double fork: nobody's child.
+    stranger = f"""
+import os, sys
+reader, writer = os.pipe()
+if os.fork() == 0:
+    os.setsid()
+    if os.fork() == 0:
+        os.close(reader)
+        exec({SPIN!r})
+    os._exit(0)
+os.close(writer)
+os.wait()
+os.read(reader, 1)
+"""
+    mine = [busy_s([sys.executable, "-c", SPIN]) for _ in range(3)]
+    theirs = [busy_s([sys.executable, "-c", stranger]) for _ in range(3)]
+    assert min(theirs) > 0.8
+    assert max(theirs) > min(mine) + 0.5
