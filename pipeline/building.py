@@ -14,6 +14,7 @@ from .errors import UserError
 from .loader import Loader
 from .order import BatchPlan
 from .sources import Source
+from .stages import Stages
 
 
 def build_loader(
@@ -36,6 +37,7 @@ def build_loader(
     delivers: Literal["views", "crops"] = "views",
     decoder: DecoderOptions | None = None,
     stall_s: float | None = None,
+    stages: Stages | None = None,
 ) -> Loader:
     """A loader over `source`, or over the samples `indices` of it.
 
@@ -58,6 +60,7 @@ def build_loader(
         delivers: what the engine makes; of crops the views are made on `device`.
         decoder: the dali engine's; None: as it is.
         stall_s: see `DataConfig`; None: no limit.
+        stages: where the workers count their time; made for as many.
 
     Raises:
         UserError: a batch that no rank could fill, or shares that do not come out even.
@@ -102,6 +105,7 @@ def build_loader(
         ops=ops,
         delivers=delivers,
         decoder=decoder or DecoderOptions(),
+        stages=stages,
     )
     return Loader(
         plan=plan,

@@ -11,6 +11,7 @@ import torch
 from .augment.spec import AugmentSpec, group_views
 from .decoder_options import DecoderOptions
 from .sources import Source
+from .stages import Stages
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class EngineOptions:
     """crops: colours, blur and normalisation are left to `delivery`, and so is the flip where the
     parameters still have one. Never with the oracle."""
     decoder: DecoderOptions = field(default_factory=DecoderOptions)
+    stages: Stages | None = field(default=None, compare=False, repr=False)
+    """Where the workers count their time; None: nowhere."""
     kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
     """What an engine leaves for its successor of the same options."""
 

@@ -17,6 +17,7 @@ import torch
 
 from .augment.gpu import make_views, pack_params
 from .contract import BadSample, Batch, EngineOptions, Result
+from .stages import COPY, REST, StageClock
 
 
 @dataclass(frozen=True)
@@ -174,6 +175,7 @@ class Delivery:
         self._options = options
         self._labels = labels
         self._lane = lane or open_lane(options.device)
+        self._clock = StageClock(options.stages)
 
     def take_wait_s(self) -> float | None:
         """See `Lane.take_wait_s`."""
@@ -210,7 +212,9 @@ class Delivery:
     def _make(self, result: Result) -> Delivered:
         device = self._options.device
         self._lane.adopt(result.pixels, result.ready)
+        self._clock.lap(REST)
         blocks = tuple(block.to(device, non_blocking=True) for block in result.pixels)
+        self._clock.lap(COPY)
         views = blocks if result.params is None else self._finish(blocks, result.params)
         index = torch.from_numpy(result.index)
         batch = Batch(

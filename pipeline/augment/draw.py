@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from ..stages import Stages
 from . import reference
 from .cpu import ViewKernel, as_pixels
 from .sampler import PARAMS, draw_view, pack_spec
@@ -15,16 +16,19 @@ ViewMaker = Callable[[np.ndarray, np.ndarray, int, np.ndarray], None]
 """(image (H, W, 3) uint8, params (N,), row, batch (N, size, size, 3) of `cpu.as_pixels`)"""
 
 
-def build_view_maker(spec: AugmentSpec, *, ops: Literal["kernel", "oracle"]) -> ViewMaker:
+def build_view_maker(
+    spec: AugmentSpec, *, ops: Literal["kernel", "oracle"], stages: Stages | None = None
+) -> ViewMaker:
     """What makes this spec's views.
 
     Args:
         spec: of the view.
         ops: `oracle` for the slow float64 reference.
+        stages: where the kernel counts its time.
     """
     if ops == "oracle":
         return _build_oracle(spec)
-    return ViewKernel(spec)
+    return ViewKernel(spec, stages)
 
 
 def _build_oracle(spec: AugmentSpec) -> ViewMaker:

@@ -17,6 +17,7 @@ from ..contract import BadSample, EngineOptions, Request, Result
 from ..decode import decode_rgb
 from ..errors import BadSampleError
 from ..sources import Source
+from ..stages import DECODE, READ, REST, StageClock
 
 Allocate = Callable[[int, int, torch.dtype], torch.Tensor]
 """(count, size, dtype) → (count, 3, size, size), channels-last, with whatever values."""
@@ -104,7 +105,10 @@ class RowMaker:
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
         self._packed = [pack_spec(spec)[0] for spec in options.specs]
-        self._makers = [build_view_maker(spec, ops=options.ops) for spec in options.specs]
+        self._makers = [
+            build_view_maker(spec, ops=options.ops, stages=options.stages) for spec in options.specs
+        ]
+        self._clock = StageClock(options.stages)
 
     def draw(self, rows: Rows, row: int, *, height: int, width: int) -> None:
         """Draw the parameters of a row, whose picture has this many px."""
@@ -156,8 +160,13 @@ class RowMaker:
             return None
         for index in candidates(wanted, source, self._options.max_bad_samples):
             rows.index[row] = index
+            self._clock.lap(REST)
             try:
-                image = decode_rgb(data if data and index == wanted else source.read(index))
+                if not data or index != wanted:
+                    data = source.read(index)
+                self._clock.lap(READ)
+                image = decode_rgb(data)
+                self._clock.lap(DECODE)
             except BadSampleError as error:
                 rows.bad[row].append(BadSample(index, source.key(index), str(error)))
             else:

@@ -7,6 +7,7 @@ no epoch's first batch waits.
 
 import os
 from collections.abc import Iterator
+from functools import cached_property
 from multiprocessing.process import BaseProcess
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 
 from ..augment.draw import warm_up
 from ..contract import EngineOptions, Request, Result
+from ..stages import COPY, REST, StageClock
 from .parcels import Parcel, allow_open_files, fits_shared_memory, pack
 from .rows import RowMaker, Rows
 from .workers import SharedPlaces, join_feeders, killing_the_hung, watch, worker_context
@@ -109,11 +111,22 @@ class _RequestedBatches(Dataset[Result | Parcel]):
         self._is_shared = is_shared
         self._maker: RowMaker | None = None
 
+    @cached_property
+    def _clock(self) -> StageClock:  # one that is made before the worker starts cannot be sent
+        return StageClock(self._options.stages)
+
     def __getitem__(self, request: Request) -> Result | Parcel:
         """The batch; a worker packs it for its way to the trainer."""
         info = get_worker_info()
-        result = self._make(request, worker=0 if info is None else info.id)
-        return result if info is None else pack(result, is_shared=self._is_shared)
+        if info is None:
+            return self._make(request, worker=0)
+        if self._maker is None and self._options.stages is not None:
+            self._options.stages.enter_worker(info.id)
+        result = self._make(request, worker=info.id)
+        self._clock.lap(REST)
+        parcel = pack(result, is_shared=self._is_shared)
+        self._clock.lap(COPY)
+        return parcel
 
     def _make(self, request: Request, *, worker: int) -> Result:
         if self._maker is None:  # scratch and compiled code are the worker's own

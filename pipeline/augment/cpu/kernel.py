@@ -7,6 +7,7 @@ Arithmetic is 16-bit fixed point throughout (see `resize`); whole views differ f
 import numpy as np
 
 from ...compiling import compiled
+from ...stages import COLOUR, CROP, REST, lap
 from ..spec import Normalize
 from .compiling import kernel
 from .finish import finish
@@ -69,6 +70,9 @@ def augment_view(image, params, row, scratch, constants, out):
     size = view.shape[0]
     if not _is_possible(image, record, size, scratch):
         return False
+    lap(scratch.ticks, REST)
     crop_and_resize(image, record, size, scratch)
+    lap(scratch.ticks, CROP)
     finish(record, size, scratch, constants, view)
+    lap(scratch.ticks, COLOUR)
     return True

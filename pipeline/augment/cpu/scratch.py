@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ...stages import NO_TICKS
 from .tiles import BLOCK, OUT_ROWS, STRIP_ROWS
 from .vectors import LANES
 
@@ -43,6 +44,8 @@ class Scratch(NamedTuple):
     """(BLUR_REACH + 1,) uint16."""
     settings: np.ndarray
     """(4, 3) int64: the numbers of the colour operations, in the drawn order."""
+    ticks: np.ndarray
+    """See `stages`."""
 
 
 def _zeros(count: int, dtype: type[np.generic]) -> np.ndarray:
@@ -53,13 +56,14 @@ def _zeros(count: int, dtype: type[np.generic]) -> np.ndarray:
     return buffer[start : start + num_bytes].view(dtype)
 
 
-def make_scratch(*, size: int, max_side: int = 4096) -> Scratch:
+def make_scratch(*, size: int, max_side: int = 4096, ticks: np.ndarray = NO_TICKS) -> Scratch:
     """Allocate the scratch of one thread.
 
     Args:
         size: side of the views, px, at least 8.
         max_side: longest side of a window, px; each takes 400 bytes. For larger ones `augment_view`
             returns False.
+        ticks: the thread's counters, see `stages`.
     """
     assert size >= 8, size
     pitch = -(-size // LANES) * LANES
@@ -78,4 +82,5 @@ def make_scratch(*, size: int, max_side: int = 4096) -> Scratch:
         blurred=_zeros(OUT_ROWS * 3 * pitch, np.uint16),
         blur_weights=_zeros(BLUR_REACH + 1, np.uint16),
         settings=np.zeros((4, 3), np.int64),
+        ticks=ticks,
     )

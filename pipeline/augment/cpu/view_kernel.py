@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from ...errors import UserError
+from ...stages import Stages, claim
 from ..spec import AugmentSpec, ColorJitter, GaussianBlur
 from .kernel import augment_view, make_constants
 from .scratch import MAX_SIGMA, Scratch, make_scratch
@@ -57,9 +58,10 @@ class ViewKernel:
         UserError: see `check_spec`.
     """
 
-    def __init__(self, spec: AugmentSpec) -> None:
+    def __init__(self, spec: AugmentSpec, stages: Stages | None = None) -> None:
         check_spec(spec)
         self.spec = spec
+        self._stages = stages
         self.constants = make_constants(spec.normalize)
         self._local = threading.local()
 
@@ -95,6 +97,7 @@ class ViewKernel:
         """This thread's scratch, with room for windows of `side` px."""
         scratch = getattr(self._local, "scratch", None)
         if scratch is None or scratch.max_side < side:
-            scratch = make_scratch(size=self.spec.size, max_side=side)
+            ticks = claim(self._stages) if scratch is None else scratch.ticks
+            scratch = make_scratch(size=self.spec.size, max_side=side, ticks=ticks)
             self._local.scratch = scratch
         return scratch

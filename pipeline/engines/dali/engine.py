@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from ...augment.draw import warm_up
 from ...contract import EngineOptions, Request, Result
 from ...devices import enter_device
+from ...stages import READ, REST, StageClock
 from ..rows import Rows
 from .pipeline import DaliPipeline
 from .samples import Piece, Sample, read_sample
@@ -115,6 +116,7 @@ class _Producer:
         at_a_time = max(_PIECE[options.delivers], _SAMPLES_PER_THREAD * self._num_threads)
         self._piece_size = min(options.batch_size, options.decoder.batch_size or at_a_time)
         self._suspects: set[int] = set()
+        self._clock = StageClock(options.stages)
         self._num_unexplained = 0
         self._stopping = threading.Event()
         self._reading: dict[str, int] = {}
@@ -222,7 +224,10 @@ class _Producer:
         name = threading.current_thread().name
         self._reading[name] = index
         try:
-            return read_sample(self._options.source, row, index, suspects=self._suspects)
+            self._clock.lap(REST)
+            sample = read_sample(self._options.source, row, index, suspects=self._suspects)
+            self._clock.lap(READ)
+            return sample
         finally:
             del self._reading[name]
 

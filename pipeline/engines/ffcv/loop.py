@@ -19,6 +19,7 @@ from ...augment.cpu import Scratch, augment_view, make_scratch
 from ...augment.sampler import PARAMS, draw_view
 from ...compiling import compiled
 from ...decode import MAX_PIXELS
+from ...stages import DECODE, NO_TICKS, NOTHING, READ, REST, lap
 from ...turbojpeg import TJCS_CMYK, TJCS_YCCK, TJFLAG_ACCURATEDCT, TJPF_RGB, Decoder
 
 WAITING, DONE, NOT_PLAIN, NO_ROOM = range(4)
@@ -43,6 +44,7 @@ ROW = np.dtype(
 
 _FIRST_PIXELS = 2**20
 _FIRST_SIDE = 1024
+_PAGE = 4096  # bytes
 _LARGEST_PIXELS = 2**24
 
 
@@ -57,16 +59,20 @@ class Work(NamedTuple):
     """uint8, flat: the decoded picture."""
     scratches: tuple[Scratch, ...]
     """One for each view; views of one size share theirs, which stays in the cache."""
+    ticks: np.ndarray
+    """See `stages`; the scratches have the same."""
 
 
 class Workspace:
     """A thread's memory: grows with need, and belongs to a thread, not to a sample or a batch."""
 
-    def __init__(self, sizes: tuple[int, ...]) -> None:
+    def __init__(self, sizes: tuple[int, ...], ticks: np.ndarray = NO_TICKS) -> None:
         """
         Args:
             sizes: side of each view, px.
+            ticks: the thread's counters, see `stages`.
         """
+        self._ticks = ticks
         self._sizes = sizes
         self._decoder = Decoder()
         self._side = _FIRST_SIDE
@@ -91,12 +97,16 @@ class Workspace:
             self.work = self._allocate(self.work.pixels.size // 3)
 
     def _allocate(self, num_pixels: int) -> Work:
-        by_size = {size: make_scratch(size=size, max_side=self._side) for size in set(self._sizes)}
+        by_size = {
+            size: make_scratch(size=size, max_side=self._side, ticks=self._ticks)
+            for size in set(self._sizes)
+        }
         return Work(
             decoder=self._decoder.handle,
             header=np.zeros(4, np.int32),
             pixels=np.empty(3 * num_pixels, np.uint8),
             scratches=tuple(by_size[size] for size in self._sizes),
+            ticks=self._ticks,
         )
 
 
@@ -106,6 +116,15 @@ def _as_pointer(typingctx, address):
         return builder.inttoptr(args[0], context.get_value_type(types.CPointer(types.uint8)))
 
     return types.CPointer(types.uint8)(address), codegen
+
+
+@njit(nogil=True)
+def _touch(row, ticks):
+    """Have every page of the picture in memory."""
+    length = 3 * row.height * row.width if row.is_raw else row.length
+    pages = carray(_as_pointer(row.address), length)  # pyright: ignore
+    for at in range(0, length, _PAGE):
+        ticks[NOTHING] ^= pages[at]  # kept, or a compiler would leave it all out
 
 
 @njit(nogil=True)
@@ -146,8 +165,13 @@ def _decode(row, work):
 def _make_row(row, number, seed, epoch, specs, params, constants, augment, views, work):
     """Make all views of one row; returns its status."""
     address = row.address
+    lap(work.ticks, REST)
+    if work.ticks.size > 0:  # of a mapped file, it would else be read while it is decoded
+        _touch(row, work.ticks)
+        lap(work.ticks, READ)
     if not row.is_raw:
         status = _decode(row, work)
+        lap(work.ticks, DECODE)
         if status != WAITING:
             return status
         address = work.pixels.ctypes.data

@@ -6,6 +6,7 @@ import torch
 from ...augment.cpu import as_pixels, make_constants
 from ...augment.sampler import pack_spec
 from ...contract import EngineOptions, Request
+from ...stages import READ, REST, StageClock, claim
 from ..rows import Allocate, RowMaker, Rows
 from .feeds import Feed
 from .loop import DONE, NO_ROOM, ROW, WAITING, Workspace, compiled_augment, make_rows
@@ -45,7 +46,9 @@ class KernelMaker:
         self._options = options
         self._feed = feed
         self._maker = RowMaker(options)
-        self._workspace = Workspace(tuple(spec.size for spec in options.specs))
+        self._clock = StageClock(options.stages)
+        sizes = tuple(spec.size for spec in options.specs)
+        self._workspace = Workspace(sizes, claim(options.stages))
         self._specs = np.concatenate([pack_spec(spec) for spec in options.specs])
         self._constants = tuple(make_constants(spec.normalize) for spec in options.specs)
         memory = torch.empty((1, 8, 8, 3), dtype=options.pixel_dtype).permute(0, 3, 1, 2)
@@ -54,7 +57,9 @@ class KernelMaker:
     def __call__(self, rows: LoopRows, start: int, stop: int) -> None:
         """Make rows `start` to `stop`."""
         records = rows.records[start:stop]
+        self._clock.lap(REST)
         kept = self._feed.fill(records)
+        self._clock.lap(READ)
         self._run(rows, start, stop)
         for row in start + np.flatnonzero(records["status"] != DONE):
             self._finish(rows, int(row))
