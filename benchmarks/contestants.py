@@ -7,7 +7,6 @@ views. `WORK` says in words what each one does and where it differs.
 import itertools
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -15,27 +14,12 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..pipeline.engines import ENGINES
+from ..pipeline.engines import DALI, ENGINES
+from .contestant import Contestant, Task
 from .inputs import endless
+from .peers import PEERS
 
-
-@dataclass(frozen=True, kw_only=True)
-class Task:
-    """What every contestant is asked to do."""
-
-    data: str
-    """A folder of class folders of JPEGs, or a beton."""
-    size: int
-    batch_size: int
-    num_workers: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Contestant:
-    """One way to make batches."""
-
-    build: Callable[[Task], Iterator[int]]
-    work: str
+__all__ = ["CONTESTANTS", "Contestant", "Task", "installed"]
 
 
 def _engine(name: str) -> Callable[[Task], Iterator[int]]:
@@ -177,7 +161,7 @@ def _decode_only(task: Task) -> Iterator[int]:
 
 CONTESTANTS: dict[str, Contestant] = {
     **{
-        name: Contestant(build=_engine(name), work=f"swiftsiam: {info.work}")
+        name: Contestant(build=_engine(name), work=f"swiftsiam: {info.work}", needs=info.needs)
         for name, info in ENGINES.items()
         if info.reads_pictures
     },
@@ -187,6 +171,13 @@ CONTESTANTS: dict[str, Contestant] = {
     "dali-operators": Contestant(
         build=_dali_operators,
         work="DALI's own operators: fixed jitter order, linear hue, contrast about 0.5; float32",
+        needs=(DALI,),
     ),
+    **PEERS,
     "decode-only": Contestant(build=_decode_only, work="libjpeg-turbo decoding alone: the limit"),
 }
+
+
+def installed() -> list[str]:
+    """Names of the contestants that can take part here."""
+    return [name for name, contestant in CONTESTANTS.items() if not contestant.missing()]
