@@ -11,6 +11,7 @@ _BENCHMARKS = {
     "convert": ".convert",
     "compare": ".compare",
     "gpu": ".gpu.command",
+    "plan": ".plan.command",
 }
 
 
