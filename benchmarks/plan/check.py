@@ -4,12 +4,12 @@ Method: two processes with a thread each (`ranks`) measure, round by round, a st
 what two exchange; of each round's medians a step of two together is foretold by `forecast` and
 divided by the one that was measured in it. A process's own step is taken while the other takes one
 too, since memory and caches are shared, and with the BatchNorm that can be shared, whose arithmetic
-is not torch's own. Nothing is taken as hidden: sums of gradients need the cores that compute. For
+is not torch's own. What is lost to the slower of two is simulated from times that were measured: of
+many pieces of work, each about as long as what lies between two gathers, the longer of the two
+processes' counts. Nothing is taken as hidden: sums of gradients need the cores that compute. For
 one process, half a batch is foretold to take half the time of a whole one.
 
-Reading: a ratio of 1 is right; above it the forecast is too slow. What a process's steps vary by is
-measured, not how long it lasts: both ends are foretold (see `stragglers`), and what was measured
-should lie between them; on a busy machine they are far apart. Two processes on one machine hold
+Reading: a ratio of 1 is right; above it the forecast is too slow. Two processes on one machine hold
 how the parts are put together, and that they are all there; not what 64 GPUs do.
 """
 
@@ -44,6 +44,7 @@ _NAMES = {
     "together": "both together",
     "sum": "a sum of all gradients",
     "gather": "a gather of a BatchNorm's statistics",
+    "piece": "convolutions as long as between two gathers",
 }
 
 
@@ -85,13 +86,13 @@ def build_record(setting: Setting, rounds: list[Round]) -> Record:
     """What was measured, ms, what was foretold, and the ratios round by round."""
     exchange = count_exchange(setting.model)
     medians = [{name: _median(of) for name, of in each.items()} for each in rounds]
-    noise = _noise(rounds)
-    plans = [_foretell(setting, each, exchange, noise) for each in medians]
-    worst = [_foretell(setting, each, exchange, noise, lasting=0.0) for each in medians]
-    two, most = (
-        [plan.step_s / each["together"] for plan, each in zip(some, medians, strict=True)]
-        for some in (plans, worst)
-    )
+    slower = [find_slower(each["piece"]) for each in rounds]
+    plans = [_foretell(setting, each, exchange) for each in medians]
+    waits = [plan.compute_s * (lost - 1) for plan, lost in zip(plans, slower, strict=True)]
+    foretold = [plan.step_s + wait for plan, wait in zip(plans, waits, strict=True)]
+    measured = [each["together"] for each in medians]
+    two = [step / each for step, each in zip(foretold, measured, strict=True)]
+    fair = [plan.step_s / each for plan, each in zip(plans, measured, strict=True)]
     plain = [each["idle"] / each["together"] for each in medians]
     half = [each["idle"] / 2 / each["half"] for each in medians]
     return {
@@ -103,14 +104,15 @@ def build_record(setting: Setting, rounds: list[Round]) -> Record:
         "a round; foretold over measured",
         "batch_size": setting.batch_size,
         "measured_ms": {name: spread([1e3 * each[name] for each in medians]) for name in _NAMES},
-        "noise_percent": round(100 * noise, 2),
-        "foretold_ms": spread([1e3 * plan.step_s for plan in plans]),
+        "slower_of_two": spread(slower),
+        "foretold_ms": spread([1e3 * step for step in foretold]),
         "parts_ms": {
             name: spread([1e3 * getattr(plan, name) for plan in plans])
             for name in ("compute_s", "gathers_s", "exposed_s")
-        },
+        }
+        | {"slower_s": spread([1e3 * wait for wait in waits])},
         "two_processes": spread(two),
-        "two_processes_if_noise_never_lasts": spread(most),
+        "two_processes_if_none_were_slower": spread(fair),
         "two_processes_if_sharing_were_free": spread(plain),
         "half_a_batch": spread(half),
         "ranked_percent": spread([100 * (e["ranked"] / e["busy"] - 1) for e in medians]),
@@ -122,24 +124,16 @@ def _median(of: list[list[float]]) -> float:
     return statistics.median(value for each in of for value in each)
 
 
-def _noise(rounds: list[Round]) -> float:
-    """Of a step, within a round and process, over its mean; 0 where there is but one."""
-    groups = [each for one in rounds for each in one["ranked"] if len(each) > 1]
-    if not groups:
-        return 0.0
-    squares = [statistics.variance(each) / statistics.mean(each) ** 2 for each in groups]
-    return statistics.median(squares) ** 0.5
+def find_slower(times: list[list[float]]) -> float:
+    """How many times as long all pieces take where each waits for the slowest process's, as on
+    average over the processes; a process that is slower throughout counts as well.
+    """
+    slowest = sum(max(pieces) for pieces in zip(*times, strict=True))
+    return slowest * len(times) / sum(map(sum, times))
 
 
-def _foretell(
-    setting: Setting,
-    seconds: dict[str, float],
-    exchange: Exchange,
-    noise: float,
-    *,
-    lasting: float = 1.0,
-) -> Forecast:
-    """Two processes from what each was measured at."""
+def _foretell(setting: Setting, seconds: dict[str, float], exchange: Exchange) -> Forecast:
+    """Two processes that never vary, from what each was measured at."""
     summed, given = exchange.gradient_bytes, exchange.gathered_bytes / exchange.num_gathers
     rate = summed / max(seconds["sum"] - seconds["gather"], 1e-9)
     cluster = Cluster(
@@ -158,8 +152,6 @@ def _foretell(
         picture_bytes=1.0,
         exchange=exchange,
         hidden=0.0,
-        noise=noise,
-        lasting=lasting,
     )
     return foresee(measured, cluster, _PROCESSES)
 
@@ -175,11 +167,11 @@ def _show(record: Record) -> None:
         table.add_row(name, f"{figure['median']:,.3f}", f"{figure['iqr']:,.3f}", str(figure["n"]))
     console = Console(highlight=False)
     console.print(table)
-    parts = record["parts_ms"]
+    parts = {name: f"{figure['median']:,.1f}" for name, figure in record["parts_ms"].items()}
     console.print(
-        f"foretold: {parts['compute_s']['median']:,.1f} alone, {parts['gathers_s']['median']:,.1f} "
-        f"gathers, {parts['exposed_s']['median']:,.1f} sums, the rest waits for the slower "
-        f"(noise {record['noise_percent']:.1f} %)",
+        f"foretold: {parts['compute_s']} alone, {parts['gathers_s']} gathers, "
+        f"{parts['exposed_s']} sums, {parts['slower_s']} lost to the slower "
+        f"(× {record['slower_of_two']['median']:.2f})",
         soft_wrap=True,
     )
     adds = record["ranked_percent"]
@@ -189,8 +181,8 @@ def _show(record: Record) -> None:
         soft_wrap=True,
     )
     for what, key in (
-        ("two processes, noise lasts for a step", "two_processes"),
-        ("two processes, noise is new at each gather", "two_processes_if_noise_never_lasts"),
+        ("two processes", "two_processes"),
+        ("two processes, were none slower", "two_processes_if_none_were_slower"),
         ("two processes, were sharing free", "two_processes_if_sharing_were_free"),
         ("one process, half a batch", "half_a_batch"),
     ):

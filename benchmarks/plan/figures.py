@@ -68,7 +68,7 @@ OPTIONS = {
     ),
     "hidden_percent": Option(
         "share of a step that hides sums of gradients", "%", 33.3, 0, 100,
-        "assumed: backward is 2/3 of a step, and gradients are whole in its second half",
+        "assumed: backward is 2/3 of a step; gradients are whole in its second half, as on a CPU",
     ),
     "launching_cores": Option(
         "cores that load nothing", "a GPU", 1, 0, 1e4, "as data.num_workers leaves them"
@@ -82,7 +82,8 @@ OPTIONS = {
     "link_us": Option("a step over it", "µs", 0.6, 0, 1e9, _NCCL),
     "network_gb_s": Option(
         "a host's network, one way", "GB/s", 400, 1e-6, 1e6,
-        f"eight cards of 400 Gb/s ({_MLPERF}); peak, not measured",
+        "eight cards of 400 Gb/s (MLPerf Inference 3.1, system description of 8 H100 SXM); peak, "
+        "not measured",
     ),
     "network_us": Option("a step over it", "µs", 2.7, 0, 1e9, _NCCL),
     "start_us": Option("a collective's start", "µs", 6.6, 0, 1e9, _NCCL),

@@ -3,7 +3,8 @@
 Started by torchrun, one thread each. Round by round, in an order that is drawn and the same for
 all: steps of the first process while the others wait, at the whole batch and at half of it; steps
 of all at once, each for itself; the same with the BatchNorm that can be shared, among one process
-alone; steps that are taken together; and the sums and gathers of these by themselves.
+alone; steps that are taken together; the sums and gathers of these by themselves; and, of all at
+once, convolutions that take as long as what lies between two gathers: how much these vary.
 """
 
 import json
@@ -33,6 +34,7 @@ _TIMEOUT_S = 120.0
 _LR = 0.05
 _WARM_UP = 2
 _GATHERS, _SUMS = 200, 10  # in a round
+_CHANNELS = 16
 ALONE = ("idle", "half")
 """What the first process does while the others wait."""
 
@@ -46,7 +48,7 @@ class Setting:
     """Of each."""
     size: int = 32
     """Side of a view, px."""
-    rounds: int = 9
+    rounds: int = 7
     steps: int = 2
     """In a round."""
 
@@ -98,6 +100,7 @@ def _build(setting: Setting, world: World) -> dict[str, tuple[Callable[[], None]
     plain = _step(setting)
     ranked = _step(setting, group=groups[world.rank])
     together = _step(setting, sharing=Sharing(world=world))
+    piece = _piece(setting, world, ranked, num_pieces=exchange.num_gathers + 1)
     summed = torch.zeros(exchange.gradient_bytes // 4)
     given = torch.zeros(1, exchange.gathered_bytes // exchange.num_gathers // 4)
     name, operators = world.layer_group.group_name, torch.ops._c10d_functional
@@ -114,9 +117,36 @@ def _build(setting: Setting, world: World) -> dict[str, tuple[Callable[[], None]
         "busy": (plain, setting.steps),
         "ranked": (ranked, setting.steps),
         "together": (together, setting.steps),
+        "piece": (piece, setting.steps * (exchange.num_gathers + 1)),
         "sum": (add, _SUMS),
         "gather": (gather, _GATHERS),
     }
+
+
+def _piece(
+    setting: Setting, world: World, step: Callable[[], None], *, num_pieces: int
+) -> Callable[[], None]:
+    """Convolutions of one kind that take a step in so many pieces, as many on each process."""
+    shape = setting.batch_size, _CHANNELS, setting.size, setting.size
+    images = torch.ones(shape).contiguous(memory_format=torch.channels_last)
+    convolve = torch.nn.Conv2d(_CHANNELS, _CHANNELS, 3, padding=1)
+
+    @torch.inference_mode()
+    def work(times: int = 1) -> None:
+        for _ in range(times):
+            convolve(images)
+
+    def count() -> int:
+        taken = []
+        for do in (step, work):
+            do()
+            begun = time.perf_counter()
+            do()
+            taken.append(time.perf_counter() - begun)
+        return max(round(taken[0] / taken[1] / num_pieces), 1)
+
+    times = world.once(count)
+    return lambda: work(times)
 
 
 def _step(
