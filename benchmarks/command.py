@@ -7,6 +7,7 @@ from ..pipeline.errors import UserError
 _BENCHMARKS = {
     "loader": ".loader",
     "step": ".step",
+    "train": ".train",
     "loop": ".loop",
     "convert": ".convert",
     "compare": ".compare",

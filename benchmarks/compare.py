@@ -21,14 +21,13 @@ from rich.table import Table
 
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import UserError
+from .neighbours import MOST_OTHERS
 from .results import Record, name_record, read_records, schema
 
 DRIFT = 0.04
 """Two runs of the same code on one machine differ by so much of their core time, at most."""
 WANTED = 0.10
 """A change that must be seen."""
-MOST_OTHERS = 25.0
-"""Percent of all cores: core time itself grows beside such neighbours (caches, sibling threads)."""
 _SIGMAS = 2.0
 _OF_MEDIAN = 1.2533 / 1.349  # standard error of a median, in interquartile ranges / sqrt(n)
 

@@ -9,6 +9,9 @@ import psutil
 
 from .results import Surroundings
 
+MOST_OTHERS = 25.0
+"""Percent of all cores: core time itself grows beside such neighbours (caches, sibling threads)."""
+_REST_S, _IDLE_S = 0.25, 0.02  # the system counts in 0.01 s
 _TICKS = 100  # a second, of /proc/stat, whatever the kernel's own clock
 _IDLE, _IOWAIT, _STEAL = 3, 4, 7  # columns
 
@@ -46,6 +49,19 @@ def core_s(process: psutil.Process) -> float:
         with contextlib.suppress(psutil.NoSuchProcess):  # its parent has them by now
             total += sum(each.cpu_times()[:4])
     return total
+
+
+def settle(process: psutil.Process) -> float:
+    """Wait until a process and all that it has begun are idle: queues are full. Returns their core
+    seconds so far.
+    """
+    before = core_s(process)
+    while True:
+        time.sleep(_REST_S)
+        after = core_s(process)
+        if after - before < _IDLE_S:
+            return after
+        before = after
 
 
 def _look() -> _Moment | None:

@@ -5,6 +5,7 @@ import shlex
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 
 from ..model.method import Method, build_method
@@ -16,6 +17,7 @@ from ..pipeline.loader import Loader
 from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
 from ..pipeline.sources.torchvision_spec import are_same
+from ..pipeline.stages import Stages
 from ..pipeline.world import World
 from .config import Config, TrainConfig
 from .device import Choice, place_views, settle_compile, view_dtype
@@ -107,12 +109,13 @@ class Job:
         self.loader.load(self.place)
 
 
-def build_job(config: Config, world: World | None = None) -> Job:
+def build_job(config: Config, world: World | None = None, *, stages: Stages | None = None) -> Job:
     """Model, optimiser and loader of a resolved configuration; the same seed gives the same job.
 
     Args:
         config: of `resolve`, the same on all ranks.
         world: the processes that share the job, all of which call this.
+        stages: where the loader's workers count their time.
     """
     world = world or World()
     train = config.train
@@ -126,7 +129,12 @@ def build_job(config: Config, world: World | None = None) -> Job:
     source = world.everyone(lambda: open_source(path))
     _check_same(source, world, path)
     config, views = world.once(lambda: place_views(config, source))
-    loader = world.everyone(lambda: _open_data(config, source, world))
+    loader = world.everyone(lambda: open_data(config, source, world, stages=stages))
+    if config.data.val_path is not None:
+        # A mistake in the validation data must not wait for its turn.
+        world.everyone(
+            lambda: open_val_data(config, source, max_queries=None, world=world).check()
+        )
     steps = train.epochs * loader.batches_per_epoch
     config, compiled = world.once(lambda: settle_compile(config, steps=steps))
     lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
@@ -176,10 +184,27 @@ def _check_same(source: Source, world: World, path: str) -> None:
             )
 
 
-def _open_data(config: Config, source: Source, world: World) -> Loader:
-    """What this rank trains on. A mistake in the validation data must not wait for its turn."""
+def open_data(
+    config: Config,
+    source: Source,
+    world: World,
+    *,
+    indices: np.ndarray | None = None,
+    stages: Stages | None = None,
+) -> Loader:
+    """What this rank trains on.
+
+    Args:
+        config: of `build_job`, with the views placed.
+        source: of its pictures.
+        world: the processes that share it.
+        indices: (N,) of the pictures to take; None: as the configuration has it.
+        stages: where the workers count their time.
+    """
     train = config.train
-    loader = build_loader(
+    if indices is None:
+        indices = choose_indices(len(source), limit=config.data.limit, seed=train.seed)
+    return build_loader(
         source=source,
         specs=build_train_specs(config.augment),
         global_batch_size=train.batch_size,
@@ -190,7 +215,7 @@ def _open_data(config: Config, source: Source, world: World) -> Loader:
         device=train.device,
         num_workers=config.data.num_workers or 0,
         max_bad_samples=config.data.max_bad_samples,
-        indices=choose_indices(len(source), limit=config.data.limit, seed=train.seed),
+        indices=indices,
         num_epochs=train.epochs,
         rank=world.rank,
         world_size=world.size,
@@ -198,10 +223,8 @@ def _open_data(config: Config, source: Source, world: World) -> Loader:
         delivers="crops" if config.loader.device == "gpu" else "views",
         decoder=config.loader.decoder_options(),
         stall_s=config.data.stall_s,
+        stages=stages,
     )
-    if config.data.val_path is not None:
-        open_val_data(config, source, max_queries=None, world=world).check()
-    return loader
 
 
 def open_val_data(

@@ -89,6 +89,8 @@ class EngineInfo:
     gpu_trial: str | None = None
     """Given crops to make, it decodes and crops on a GPU; whether that works there, this module
     finds out: has `try_decoding(device) -> (works, detail)`."""
+    decodes_uncounted: bool = False
+    """Decoding is done by threads of a library, whose time `stages` does not have."""
     reads_pictures: bool = True
     """False: its views are of no picture, and never chosen unless asked for by name."""
 
@@ -117,6 +119,7 @@ ENGINES: dict[str, EngineInfo] = {
         workers="threads",
         needs=(DALI,),
         gpu_trial=".dali.trial",
+        decodes_uncounted=True,
     ),
     "synthetic": EngineInfo(
         module=".synthetic_engine",
