@@ -5,7 +5,7 @@ installed with swiftsiam: see the extra `peers`.
 """
 
 import random
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,40 +16,12 @@ import torch
 
 from ..pipeline.engines import FFCV, Need
 from ..pipeline.errors import UserError
+from .batches import count, data_loader, epochs, modules
 from .contestant import Contestant, Task, prepared
 from .recipe import MEAN, SCALE, STD, TwoViews, pillow_view, tensor_view
 
 _SHUFFLED = 1000  # WebDataset's buffer, samples: what its documentation has
 _AHEAD = 3  # batches
-
-
-def _modules(*names: str) -> list[Any]:
-    """Modules of libraries that need not be installed, where no checker would find them."""
-    return [import_module(name) for name in names]
-
-
-def _epochs(task: Task, loader: Iterable[Any], count: Callable[[Any], int]) -> Iterator[int]:
-    """Sizes of batches, epoch after epoch."""
-    while True:
-        delivered = 0
-        for batch in loader:
-            delivered += 1
-            yield count(batch)
-        if not delivered:
-            raise UserError(f"--batch-size={task.batch_size}: more than there are pictures")
-
-
-def _data_loader(task: Task, dataset: Any) -> torch.utils.data.DataLoader[Any]:
-    return torch.utils.data.DataLoader(
-        dataset,
-        batch_size=task.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=task.num_workers,
-        # As the reference's users do, and what most of these libraries' examples come to on Linux.
-        multiprocessing_context="fork" if task.num_workers else None,
-        persistent_workers=task.num_workers > 0,
-    )
 
 
 def _torchvision_v2(task: Task) -> Iterator[int]:
@@ -59,31 +31,31 @@ def _torchvision_v2(task: Task) -> Iterator[int]:
 
     views = TwoViews(tensor_view(task.size))
     dataset = ImageFolder(task.data, v2.Compose([v2.ToImage(), views]))
-    yield from _epochs(task, _data_loader(task, dataset), lambda batch: len(batch[1]))
+    yield from epochs(task, data_loader(task, dataset), lambda batch: batch[0])
 
 
 def _torchcodec(task: Task) -> Iterator[int]:
     from torchvision.datasets import ImageFolder
 
-    (decoders,) = _modules("torchcodec.decoders")
+    (decoders,) = modules("torchcodec.decoders")
     views = TwoViews(tensor_view(task.size))
     dataset = ImageFolder(task.data, views, loader=decoders.decode_image)
-    yield from _epochs(task, _data_loader(task, dataset), lambda batch: len(batch[1]))
+    yield from epochs(task, data_loader(task, dataset), lambda batch: batch[0])
 
 
 def _lightly(task: Task) -> Iterator[int]:
-    data, transforms = _modules("lightly.data", "lightly.transforms")
+    data, transforms = modules("lightly.data", "lightly.transforms")
     transform = transforms.SimSiamTransform(input_size=task.size)  # its defaults are the recipe
     dataset = data.LightlyDataset(task.data, transform=transform)
-    yield from _epochs(task, _data_loader(task, dataset), lambda batch: len(batch[1]))
+    yield from epochs(task, data_loader(task, dataset), lambda batch: batch[0])
 
 
 def _spdl(task: Task) -> Iterator[int]:
-    """Threads, in each of which FFmpeg decodes and Pillow makes the views."""
+    """Threads, in each of which FFmpeg decodes and Pillow makes the views: tensors take longer."""
     from PIL import Image
     from torchvision.datasets import ImageFolder
 
-    io, pipelines = _modules("spdl.io", "spdl.pipeline")
+    io, pipelines = modules("spdl.io", "spdl.pipeline")
     views = TwoViews(pillow_view(task.size))
     samples = ImageFolder(task.data).samples
     rgb = io.get_video_filter_desc(pix_fmt="rgb24")
@@ -108,17 +80,19 @@ def _spdl(task: Task) -> Iterator[int]:
         .add_source(shuffled())
         .pipe(load, concurrency=threads)
         .aggregate(task.batch_size)
-        .pipe(collate)
-        .add_sink(_AHEAD)
+        .add_sink(1)
         .build(num_threads=threads)
     )
     with pipeline.auto_stop():
-        for _, _, labels in pipeline:
-            yield len(labels)
+        for rows in pipeline:
+            # Not in a stage: each has its queue, and more batches would lie ready than are
+            # left out of the wall rate.
+            view1, view2, _ = collate(rows)
+            yield count(view1, view2)
 
 
 def _webdataset(task: Task) -> Iterator[int]:
-    (wds,) = _modules("webdataset")
+    (wds,) = modules("webdataset")
     views = TwoViews(pillow_view(task.size))
     with prepared(task, "webdataset") as task:
         shards = sorted(str(path) for path in Path(task.data).rglob("*.tar"))
@@ -128,7 +102,7 @@ def _webdataset(task: Task) -> Iterator[int]:
             .shuffle(_SHUFFLED)
             .decode("pil")
             .to_tuple("jpg;png", "cls")
-            .map_tuple(views, int)
+            .map(lambda sample: (*views(sample[0]), sample[1]))
             .batched(task.batch_size, partial=False)
         )
         loader = wds.WebLoader(
@@ -137,13 +111,13 @@ def _webdataset(task: Task) -> Iterator[int]:
             num_workers=task.num_workers,
             multiprocessing_context="fork" if task.num_workers else None,
         )
-        for _, labels in loader:
-            yield len(labels)
+        for view1, view2, _ in loader:
+            yield count(view1, view2)
 
 
 def _ffcv_stock(task: Task) -> Iterator[int]:
     """FFCV's own loader. An error in its thread leaves it waiting for ever."""
-    rgb, loaders, pipeline, ops, numba = _modules(
+    rgb, loaders, pipeline, ops, numba = modules(
         "ffcv.fields.rgb_image",
         "ffcv.loader",
         "ffcv.pipeline.pipeline_spec",
@@ -174,7 +148,7 @@ def _ffcv_stock(task: Task) -> Iterator[int]:
             batches_ahead=_AHEAD,
             pipelines={"view1": view(), "view2": view(), "image": None, "index": None},
         )
-        yield from _epochs(task, _Closing(loader), lambda batch: len(batch[0]))
+        yield from epochs(task, _Closing(loader), lambda batch: batch[-2:])
 
 
 @dataclass(frozen=True)
