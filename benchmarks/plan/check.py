@@ -4,9 +4,11 @@ Method: two processes with a thread each (`ranks`) measure, round by round, a st
 what two exchange; of each round's medians a step of two together is foretold by `forecast` and
 divided by the one that was measured in it. A process's own step is taken while the other takes one
 too, since memory and caches are shared, and with the BatchNorm that can be shared, whose arithmetic
-is not torch's own. What is lost to the slower of two is simulated from times that were measured: of
-many pieces of work, each about as long as what lies between two gathers, the longer of the two
-processes' counts. Nothing is taken as hidden: sums of gradients need the cores that compute. For
+is not torch's own. A gather counts with what it takes between pieces of work, each about as long as
+what lies between two of them in a step. How much of that is the gather itself, as it is by itself,
+and how much the wait for the slower of two, is told beside it: the latter is simulated from those
+pieces without gathers, of which each process's longer one counts. What is left is the system's, to
+wake who has waited. Nothing is taken as hidden: sums of gradients need the cores that compute. For
 one process, half a batch is foretold to take half the time of a whole one.
 
 Reading: a ratio of 1 is right; above it the forecast is too slow. Two processes on one machine hold
@@ -36,6 +38,7 @@ from .ranks import Round, Setting
 
 ROUNDS = Setting.rounds
 _PROCESSES = 2
+_ADDED = ("alone", "sums", "gathers")
 _NAMES = {
     "idle": "one process, the other waits",
     "half": "the same, half the batch",
@@ -45,6 +48,7 @@ _NAMES = {
     "sum": "a sum of all gradients",
     "gather": "a gather of a BatchNorm's statistics",
     "piece": "convolutions as long as between two gathers",
+    "paced": "the same and a gather",
 }
 
 
@@ -86,10 +90,17 @@ def build_record(setting: Setting, rounds: list[Round]) -> Record:
     """What was measured, ms, what was foretold, and the ratios round by round."""
     exchange = count_exchange(setting.model)
     medians = [{name: _median(of) for name, of in each.items()} for each in rounds]
-    slower = [find_slower(each["piece"]) for each in rounds]
     plans = [_foretell(setting, each, exchange) for each in medians]
-    waits = [plan.compute_s * (lost - 1) for plan, lost in zip(plans, slower, strict=True)]
-    foretold = [plan.step_s + wait for plan, wait in zip(plans, waits, strict=True)]
+    paced = [exchange.num_gathers * (_mean(e["paced"]) - _mean(e["piece"])) for e in rounds]
+    slower = [find_slower(each["piece"]) for each in rounds]
+    parts = {
+        "alone": [plan.compute_s for plan in plans],
+        "sums": [plan.exposed_s for plan in plans],
+        "gathers": paced,
+        "gathers_by_themselves": [plan.gathers_s for plan in plans],
+        "slower": [p.compute_s * (lost - 1) for p, lost in zip(plans, slower, strict=True)],
+    }
+    foretold = [sum(each) for each in zip(*(parts[name] for name in _ADDED), strict=True)]
     measured = [each["together"] for each in medians]
     two = [step / each for step, each in zip(foretold, measured, strict=True)]
     fair = [plan.step_s / each for plan, each in zip(plans, measured, strict=True)]
@@ -106,13 +117,9 @@ def build_record(setting: Setting, rounds: list[Round]) -> Record:
         "measured_ms": {name: spread([1e3 * each[name] for each in medians]) for name in _NAMES},
         "slower_of_two": spread(slower),
         "foretold_ms": spread([1e3 * step for step in foretold]),
-        "parts_ms": {
-            name: spread([1e3 * getattr(plan, name) for plan in plans])
-            for name in ("compute_s", "gathers_s", "exposed_s")
-        }
-        | {"slower_s": spread([1e3 * wait for wait in waits])},
+        "parts_ms": {name: spread([1e3 * each for each in of]) for name, of in parts.items()},
         "two_processes": spread(two),
-        "two_processes_if_none_were_slower": spread(fair),
+        "two_processes_if_none_waited": spread(fair),
         "two_processes_if_sharing_were_free": spread(plain),
         "half_a_batch": spread(half),
         "ranked_percent": spread([100 * (e["ranked"] / e["busy"] - 1) for e in medians]),
@@ -122,6 +129,11 @@ def build_record(setting: Setting, rounds: list[Round]) -> Record:
 def _median(of: list[list[float]]) -> float:
     """Over all processes and times."""
     return statistics.median(value for each in of for value in each)
+
+
+def _mean(of: list[list[float]]) -> float:
+    """Likewise: also of what seldom takes long."""
+    return statistics.mean(value for each in of for value in each)
 
 
 def find_slower(times: list[list[float]]) -> float:
@@ -169,9 +181,9 @@ def _show(record: Record) -> None:
     console.print(table)
     parts = {name: f"{figure['median']:,.1f}" for name, figure in record["parts_ms"].items()}
     console.print(
-        f"foretold: {parts['compute_s']} alone, {parts['gathers_s']} gathers, "
-        f"{parts['exposed_s']} sums, {parts['slower_s']} lost to the slower "
-        f"(× {record['slower_of_two']['median']:.2f})",
+        f"foretold: {parts['alone']} alone, {parts['sums']} sums, {parts['gathers']} gathers; of "
+        f"these {parts['gathers_by_themselves']} as they take by themselves, {parts['slower']} for "
+        f"the slower (× {record['slower_of_two']['median']:.2f}), the rest the system's",
         soft_wrap=True,
     )
     adds = record["ranked_percent"]
@@ -182,7 +194,7 @@ def _show(record: Record) -> None:
     )
     for what, key in (
         ("two processes", "two_processes"),
-        ("two processes, were none slower", "two_processes_if_none_were_slower"),
+        ("two processes, did none wait for the other", "two_processes_if_none_waited"),
         ("two processes, were sharing free", "two_processes_if_sharing_were_free"),
         ("one process, half a batch", "half_a_batch"),
     ):

@@ -4,7 +4,7 @@ Started by torchrun, one thread each. Round by round, in an order that is drawn 
 all: steps of the first process while the others wait, at the whole batch and at half of it; steps
 of all at once, each for itself; the same with the BatchNorm that can be shared, among one process
 alone; steps that are taken together; the sums and gathers of these by themselves; and, of all at
-once, convolutions that take as long as what lies between two gathers: how much these vary.
+once, convolutions that take as long as what lies between two gathers, without and with one.
 """
 
 import json
@@ -111,13 +111,18 @@ def _build(setting: Setting, world: World) -> dict[str, tuple[Callable[[], None]
     def gather() -> None:  # as RankedBatchNorm does it
         operators.wait_tensor(operators.all_gather_into_tensor(given, world.size, name))
 
+    def paced() -> None:
+        piece()
+        gather()
+
     return {
         "idle": (plain, setting.steps),
         "half": (_step(setting, share=2), setting.steps),
         "busy": (plain, setting.steps),
         "ranked": (ranked, setting.steps),
         "together": (together, setting.steps),
-        "piece": (piece, setting.steps * (exchange.num_gathers + 1)),
+        "piece": (piece, setting.steps * exchange.num_gathers),
+        "paced": (paced, setting.steps * exchange.num_gathers),
         "sum": (add, _SUMS),
         "gather": (gather, _GATHERS),
     }

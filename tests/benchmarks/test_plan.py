@@ -258,12 +258,13 @@ def test_a_file_of_something_else_is_refused(tmp_path: Path, option: str) -> Non
 
 
 def test_the_check_puts_together_what_was_measured() -> None:
-    """A step of 1 s that the slower makes 1.25, 92 gathers of 10 ms and a sum of 0.5 s."""
+    """A step of 1 s, 92 gathers of 20 ms, half of which they take by themselves, 0.5 s of sums."""
     times = {"half": 0.5, "idle": 0.8, "busy": 0.8, "ranked": 1.0, "sum": 0.5, "gather": 0.01}
     once = {name: [[seconds], [seconds]] for name, seconds in times.items()}
-    once |= {"piece": [[1.0, 2.0], [2.0, 3.0]], "together": [[2.67], [2.67]]}
+    once |= {"piece": [[1.0, 2.0], [2.0, 3.0]], "paced": [[2.02, 2.02], [2.02, 2.02]]}
+    once |= {"together": [[3.34], [3.34]]}
     found = check.build_record(Setting(), [once] * 3)
-    assert found["foretold_ms"]["median"] == pytest.approx(2670, rel=1e-4)
+    assert found["foretold_ms"]["median"] == pytest.approx(3340, rel=1e-4)
     assert found["slower_of_two"]["median"] == 1.25
     assert found["two_processes"] == {"median": 1.0, "iqr": 0.0, "n": 3}
     assert found["half_a_batch"]["median"] == pytest.approx(0.8)
