@@ -119,6 +119,12 @@ def _read_gpus(args: argparse.Namespace) -> list[int]:
 
 
 def _backbone_of(args: argparse.Namespace) -> BackboneName:
-    """Of the file, where it says so."""
-    name = find_step(args.step).get("name") if args.step is not None else None
-    return next((known for known in get_args(BackboneName) if known == name), "resnet50")
+    """Of the file's step."""
+    if args.step is None:
+        return "resnet50"
+    record = find_step(args.step)
+    name = record.get("name") or record["work"].partition(",")[0]
+    for known in get_args(BackboneName):
+        if known == name:
+            return known
+    raise UserError(f"--step={args.step}: does not say which backbone; give --backbone")

@@ -122,7 +122,8 @@ def foresee(
     full_s = share / measured.images_per_s
     exchange = measured.exchange
     sharers = {"all": num_gpus, "host": local, "own": 1}[measured.statistics]
-    compute_s = max(full_s, measured.floor_s) * (1 + measured.ranked * (sharers > 1))
+    plain_s = max(full_s, measured.floor_s)
+    compute_s = plain_s * (1 + measured.ranked * (sharers > 1))
     gathers_s = _gathers_s(cluster, sharers, exchange)
     sums_s, last_s = _sums_s(cluster, num_gpus, exchange.gradient_bytes)
     exposed_s = max(sums_s - measured.hidden * compute_s, last_s)
@@ -136,7 +137,8 @@ def foresee(
     by_disk = hosts * cluster.disk_bytes_per_s / measured.picture_bytes
     rate = min(wanted, by_cores, by_disk)
     losses = {
-        "launching": compute_s - full_s,
+        "launching": plain_s - full_s,
+        "BatchNorm's arithmetic": compute_s - plain_s,
         "stragglers": compute_s * (slowest - 1),
         "BatchNorm's gathers": gathers_s,
         "network": exposed_s,

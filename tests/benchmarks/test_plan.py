@@ -108,6 +108,7 @@ def test_more_gpus_never_cost_less() -> None:
         ({}, {"network": Link(bytes_per_s=1e11, latency_s=1e-3)}, "BatchNorm's gathers"),
         ({"noise": 0.2}, {}, "stragglers"),
         ({"floor_s": 1.0}, {}, "launching"),
+        ({"ranked": 0.5}, {}, "BatchNorm's arithmetic"),
     ],
 )
 def test_what_limits_is_named(
@@ -202,7 +203,7 @@ def record(**changes: Any) -> dict[str, Any]:
         "machine": {"cpu": "a", "cores": 2, "gpu": None, "versions": {}, "commit": None},
         "scope": "step",
         "engine": "none",
-        "work": "steps",
+        "work": "resnet18, 224 px, steps",
         "images_per_s": {"median": 50.0, "iqr": 1.349, "n": 5},
         "batch_size": 64,
         "num_workers": 0,
@@ -224,6 +225,7 @@ def test_what_was_measured_is_taken_from_results(tmp_path: Path) -> None:
     given = [f"--{name}={tmp_path / name}.json" for name in files]
     (first, *_) = run(tmp_path, *given, "--gpus=1", "--picture-kb=7")
     figures = {figure["figure"]: figure for figure in first["figures"]}
+    assert first["name"] == "resnet18"
     assert figures["step_rate"]["value"] == 100
     assert figures["batch_size"]["value"] == 64
     assert figures["noise_percent"]["value"] == pytest.approx(1.0)
@@ -247,6 +249,14 @@ def test_mistakes_are_told_in_one_line(tmp_path: Path, arguments: list[str], tol
         run(tmp_path, *arguments)
     assert told in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_step_of_an_unknown_network_needs_its_name(tmp_path: Path) -> None:
+    path = tmp_path / "step.json"
+    path.write_text(json.dumps([record(name="vgg16")]))
+    with pytest.raises(UserError, match="does not say which backbone; give --backbone"):
+        run(tmp_path, f"--step={path}")
+    assert run(tmp_path, f"--step={path}", "--gpus=2", "--backbone=resnet18")
 
 
 @pytest.mark.parametrize("option", ["step", "loader"])
