@@ -11,7 +11,7 @@ What loads pictures, cores and disks, works beside the steps and limits where it
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from .collectives import Cluster, all_reduce_s, gather_s, gathered_bytes, ring_bytes
 from .exchange import Exchange
@@ -115,59 +115,92 @@ def foresee(
         num_gpus: N.
         max_batch: of all together; beyond it each GPU's share shrinks. None: it stays.
     """
-    hosts, local = cluster.num_hosts(num_gpus), cluster.num_local(num_gpus)
     share = measured.batch_size
     if max_batch is not None:
         share = max(min(share, max_batch // num_gpus), 1)
-    full_s = share / measured.images_per_s
-    exchange = measured.exchange
-    sharers = {"all": num_gpus, "host": local, "own": 1}[measured.statistics]
-    plain_s = max(full_s, measured.floor_s)
-    compute_s = plain_s * (1 + measured.ranked * (sharers > 1))
-    gathers_s = _gathers_s(cluster, sharers, exchange)
-    sums_s, last_s = _sums_s(cluster, num_gpus, exchange.gradient_bytes)
-    exposed_s = max(sums_s - measured.hidden * compute_s, last_s)
-    slowest = straggling(
-        num_gpus, measured.noise, lasting=measured.lasting, num_waits=exchange.num_gathers + 1
-    )
-    step_s = compute_s * slowest + gathers_s + exposed_s
-    wanted = num_gpus * share / step_s
+    step = _take_step(measured, cluster, num_gpus, share=share)
+    wanted = num_gpus * share / step.total_s
+    hosts, local = cluster.num_hosts(num_gpus), cluster.num_local(num_gpus)
     loading_cores = hosts * (cluster.cores_per_host - local * measured.cores_per_gpu)
     by_cores = 1000 * max(loading_cores, 0.0) / measured.core_ms_per_image
     by_disk = hosts * cluster.disk_bytes_per_s / measured.picture_bytes
     rate = min(wanted, by_cores, by_disk)
     losses = {
-        "launching": plain_s - full_s,
-        "BatchNorm's arithmetic": compute_s - plain_s,
-        "stragglers": compute_s * (slowest - 1),
-        "BatchNorm's gathers": gathers_s,
-        "network": exposed_s,
-        "cores": _idle_s(by_cores, wanted, step_s),
-        "disk": _idle_s(by_disk, wanted, step_s),
+        "launching": step.plain_s - share / measured.images_per_s,
+        "BatchNorm's arithmetic": step.compute_s - step.plain_s,
+        "stragglers": step.compute_s * (step.slowest - 1),
+        "BatchNorm's gathers": step.gathers_s,
+        "network": step.exposed_s,
+        "cores": _idle_s(by_cores, wanted, step.total_s),
+        "disk": _idle_s(by_disk, wanted, step.total_s),
     }
-    summed, given = exchange.gradient_bytes, exchange.gathered_bytes
     efficiency = rate / (num_gpus * measured.images_per_s)
-    hours = _PICTURES * _EPOCHS / rate / _HOUR if rate else math.inf
+    sharers, exchange = _count_sharers(measured, cluster, num_gpus), measured.exchange
+    beyond = ring_bytes(hosts, exchange.gradient_bytes)
+    beyond += max(sharers - local, 0) * exchange.gathered_bytes
     return Forecast(
         num_gpus=num_gpus,
         num_hosts=hosts,
         batch_per_gpu=share,
-        compute_s=compute_s,
-        gathers_s=gathers_s,
-        sums_s=sums_s,
-        exposed_s=exposed_s,
-        straggling=slowest,
+        compute_s=step.compute_s,
+        gathers_s=step.gathers_s,
+        sums_s=step.sums_s,
+        exposed_s=step.exposed_s,
+        straggling=step.slowest,
         wanted_images_per_s=wanted,
         images_per_s=rate,
         efficiency=efficiency,
         cores=wanted * measured.core_ms_per_image / 1000 + num_gpus * measured.cores_per_gpu,
         disk_bytes_per_s=wanted * measured.picture_bytes,
-        sent_bytes=ring_bytes(num_gpus, summed) + gathered_bytes(sharers, given),
-        network_bytes_per_s=(ring_bytes(hosts, summed) + max(sharers - local, 0) * given) / step_s,
-        hours=hours,
+        sent_bytes=ring_bytes(num_gpus, exchange.gradient_bytes)
+        + gathered_bytes(sharers, exchange.gathered_bytes),
+        network_bytes_per_s=beyond / step.total_s,
+        hours=_PICTURES * _EPOCHS / rate / _HOUR if rate else math.inf,
         cost=1 / efficiency if efficiency else math.inf,
         limit=max(losses, key=lambda name: losses[name]) if efficiency < GOOD else "nothing",
     )
+
+
+class _Step(NamedTuple):
+    """Its parts, seconds; see `Forecast`."""
+
+    plain_s: float
+    """Alone, with nn.BatchNorm."""
+    compute_s: float
+    gathers_s: float
+    sums_s: float
+    exposed_s: float
+    slowest: float
+
+    @property
+    def total_s(self) -> float:
+        return self.compute_s * self.slowest + self.gathers_s + self.exposed_s
+
+
+def _take_step(measured: Measured, cluster: Cluster, num_gpus: int, *, share: int) -> _Step:
+    sharers = _count_sharers(measured, cluster, num_gpus)
+    plain_s = max(share / measured.images_per_s, measured.floor_s)
+    compute_s = plain_s * (1 + measured.ranked * (sharers > 1))
+    sums_s, last_s = _sums_s(cluster, num_gpus, measured.exchange.gradient_bytes)
+    # All wait for each other once a step, those that share statistics at each gather.
+    slowest = max(
+        straggling(count, measured.noise, lasting=measured.lasting, num_waits=waits)
+        for count, waits in ((num_gpus, 1), (sharers, measured.exchange.num_gathers + 1))
+    )
+    return _Step(
+        plain_s=plain_s,
+        compute_s=compute_s,
+        gathers_s=_gathers_s(cluster, sharers, measured.exchange),
+        sums_s=sums_s,
+        exposed_s=max(sums_s - measured.hidden * compute_s, last_s),
+        slowest=slowest,
+    )
+
+
+def _count_sharers(measured: Measured, cluster: Cluster, num_gpus: int) -> int:
+    """GPUs that a BatchNorm's statistics are taken over."""
+    counts = {"all": num_gpus, "host": cluster.num_local(num_gpus), "own": 1}
+    return counts[measured.statistics]
 
 
 def find_most(measured: Measured, cluster: Cluster, *, max_batch: int) -> int:

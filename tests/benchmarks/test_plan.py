@@ -143,6 +143,14 @@ def test_statistics_of_fewer_gathers_take_less() -> None:
     assert foresee(replace(ONE, ranked=0.5, statistics="own"), FAST, 2).compute_s == 0.1
 
 
+def test_who_shares_no_statistics_waits_once_a_step() -> None:
+    noisy = replace(ONE, noise=0.05, lasting=0.0)
+    every, host, own = (
+        foresee(replace(noisy, statistics=of), FAST, 64).straggling for of in _STATISTICS
+    )
+    assert every > host > own > 1
+
+
 _STATISTICS = ("all", "host", "own")
 
 
