@@ -11,11 +11,11 @@ pieces without gathers, of which each process's longer one counts. What is left 
 wake who has waited. Nothing is taken as hidden: sums of gradients need the cores that compute. For
 one process, half a batch is foretold to take half the time of a whole one.
 
-Reading: a ratio of 1 is right; above it the forecast is too slow. Four runs of 9 rounds on two cores
-of which others took a third to a half gave 0.95, 1.22, 1.23 and 0.80 (results/, plan-check.json):
-right to a quarter, and no better there; without the waits at gathers always too fast, 0.62 to 0.74.
-Two processes on one machine hold how the parts are put together, and that they are all there; not
-what 64 GPUs do.
+Reading: a ratio of 1 is right; above it the forecast is too slow. Four runs of 9 rounds on two
+cores of which others took a third to a half gave 0.95, 1.22, 1.23 and 0.80 (results/,
+plan-check.json): right to a quarter, and no better there; without the waits at gathers always too
+fast, 0.62 to 0.74. Two processes on one machine hold how the parts are put together, and that they
+are all there; not what 64 GPUs do.
 """
 
 import json
