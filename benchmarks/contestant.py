@@ -1,14 +1,14 @@
 """What a contestant of `bench loader` is, and what it is asked to do."""
 
 import contextlib
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from ..pipeline.engines import Need
 from ..pipeline.errors import UserError
-from ..pipeline.sources import Format, open_source, recognise
+from ..pipeline.sources import Format, recognise
+from ..pipeline.stages import Stages
+from .formats import converted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,6 +20,8 @@ class Task:
     size: int
     batch_size: int
     num_workers: int
+    stages: Stages | None = None
+    """Where our own engines count their workers' time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,19 +61,5 @@ def prepared(task: Task, reads: Format | None) -> Iterator[Task]:
     if reads is None or reads == recognise(task.data, field="--data"):
         yield task
         return
-    from ..pipeline.convert.contract import Options
-    from ..pipeline.convert.driver import convert
-    from ..pipeline.progress import show_nothing
-
-    with tempfile.TemporaryDirectory(prefix="swiftsiam-bench-") as folder:
-        target = Path(folder) / ("pictures.beton" if reads == "beton" else "shards")
-        convert(
-            open_source(task.data, field="--data"),
-            target,
-            options=Options(to=reads),
-            num_workers=max(task.num_workers, 1),
-            resume=False,
-            progress=show_nothing,
-            tell=lambda line: None,
-        )
-        yield replace(task, data=str(target))
+    with converted(task.data, [reads]) as paths:
+        yield replace(task, data=paths[reads])

@@ -22,6 +22,9 @@ from .peers import PEERS
 __all__ = ["CONTESTANTS", "Contestant", "Task", "installed"]
 
 
+_IN_MEMORY = 4096  # files: of some 110 kB
+
+
 def _engine(name: str) -> Callable[[Task], Iterator[int]]:
     def build(task: Task) -> Iterator[int]:
         from ..pipeline.augment.spec import AugmentConfig, build_train_specs
@@ -36,6 +39,7 @@ def _engine(name: str) -> Callable[[Task], Iterator[int]]:
             engine=name,
             dtype=torch.bfloat16,
             num_workers=task.num_workers,
+            stages=task.stages,
         )
         return (len(batch.index) for batch in endless(loader))
 
@@ -150,7 +154,7 @@ def _decode_only(task: Task) -> Iterator[int]:
     from ..pipeline.decode import decode_rgb
 
     files = sorted(p for p in Path(task.data).rglob("*") if p.suffix.lower() in (".jpg", ".jpeg"))
-    encoded = [path.read_bytes() for path in files]
+    encoded = [path.read_bytes() for path in files[:_IN_MEMORY]]
     torch.set_num_threads(1)
     with ThreadPoolExecutor(max(task.num_workers, 1)) as pool:
         rows = itertools.cycle(encoded)

@@ -3,22 +3,25 @@
 Method: every contestant is a process of its own, warmed up and then asked for rounds in turn, so
 that all of them see the same neighbours. Core time is that of its whole process tree from one
 settled state (all queues full) to the next, divided by the images delivered between them; the wall
-rate leaves out the batches that lay ready. Medians and interquartile ranges over the rounds.
+rate leaves out the batches that lay ready. Our engines count where their workers' time goes; that
+costs six readings of a clock an image. Files are in the page cache, since all rounds read the same
+ones. Medians and interquartile ranges over the rounds; of the time between batches the median and
+the 99th percentile over all of them.
 
 Reading: core-ms an image hardly depends on the neighbours and is what A/B comparisons go by;
-1,000 / core-ms × cores is the wall rate of a quiet machine.
+1,000 / core-ms × cores is the wall rate of a quiet machine. The verdict is on the cheapest of our
+engines. A contestant that dies or does not answer is left out, with its reason in the results.
 """
 
 import argparse
-import json
-import subprocess
-import sys
-import time
-from dataclasses import replace
+import contextlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -26,20 +29,62 @@ from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.engines import ENGINES
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
-from .contestants import CONTESTANTS, Task
+from ..pipeline.sources import open_source
+from .contestants import CONTESTANTS, Task, installed
+from .formats import FORMS, choose_forms, converted
 from .inputs import generate_pictures
 from .machine import default_output
 from .neighbours import Neighbours
-from .results import write_records
+from .racer import SWIFTSIAM, Answer, Racer, race
+from .results import Record, write_records
+from .rounds import complete
+from .serving import serve
+from .smaller import measure_smaller
 from .spread import spread
+from .verdict import Figures, Verdict, as_record, judge, print_verdict
 
-_AHEAD = 4  # batches for each worker that may lie ready: not counted in the wall rate
+_LIMIT_S = 180  # a cold start compiles for half a minute; a large beton is checked
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """A contestant with its task."""
+
+    engine: str
+    task: Task
+    form: str = "as-is"
+    """Of its pictures, see `formats`."""
+
+    @property
+    def name(self) -> str:
+        """Unique in a race."""
+        told = [self.engine] if self.form == "as-is" else [self.engine, self.form]
+        return ", ".join([*told, f"{self.task.num_workers} workers"])
+
+    def start(self, *, limit_s: float) -> Racer:
+        """Its process."""
+        task = self.task
+        told = {
+            "--serve": self.engine,
+            "--data": task.data,
+            "--size": task.size,
+            "--batch-size": task.batch_size,
+            "--workers": task.num_workers,
+        }
+        command = [
+            *SWIFTSIAM,
+            "bench",
+            "loader",
+            *(f"{key}={value}" for key, value in told.items()),
+        ]
+        return Racer(self.name, command, limit_s=limit_s)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam bench loader`."""
     parser = Parser(
-        prog="swiftsiam bench loader", description="Measure the loaders on this machine."
+        prog="swiftsiam bench loader",
+        description="Measure the loaders on this machine, ours and others, and say what limits.",
     )
     parser.add_argument(
         "--data", type=user_path, help="folder of class folders of JPEGs (generated pictures)"
@@ -47,7 +92,17 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--beton", type=user_path, help="a beton, for the ffcv engine instead of the folder"
     )
-    parser.add_argument("--engines", default=",".join(CONTESTANTS), help="comma list (all)")
+    parser.add_argument(
+        "--engines", help=f"comma list of {', '.join(CONTESTANTS)} (all that are installed)"
+    )
+    parser.add_argument(
+        "--formats",
+        help="the pictures are converted, and the best of our engines reads each: comma list of "
+        f"{', '.join(FORMS)}, or all",
+    )
+    parser.add_argument(
+        "--scaling", action="store_true", help="the best of our engines, from 1 worker to all cores"
+    )
     parser.add_argument("--workers", type=whole(0, 1024), default=num_cores(), help="(all cores)")
     parser.add_argument("--size", type=whole(8, 1024), default=224, help="side of a view, px (224)")
     parser.add_argument("--batch-size", type=whole(1, 100_000), default=64, help="(64)")
@@ -56,169 +111,206 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "--images", type=whole(1, 2**31), default=1024, help="images in a round (1024)"
     )
     parser.add_argument(
+        "--limit-s",
+        type=whole(1, 100_000),
+        default=_LIMIT_S,
+        help=f"longest wait for a contestant's answer, s ({_LIMIT_S})",
+    )
+    parser.add_argument(
         "--json", type=output("--json"), help="where to write (benchmarks/results/<machine>)"
     )
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     return parser.parse_args(argv)
 
 
-class Racer:
-    """A contestant's process."""
-
-    def __init__(self, name: str, arguments: list[str]) -> None:
-        self.name = name
-        command = [sys.executable, "-m", "swiftsiam", "bench", "loader", "--serve", name]
-        self._process = subprocess.Popen(
-            [*command, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
-        self._tree = psutil.Process(self._process.pid)
-        self.startup_s = float(self._answer())
-
-    def _answer(self) -> str:
-        assert self._process.stdout is not None
-        line = self._process.stdout.readline()
-        if not line:
-            raise RuntimeError(f"{self.name}: ended with {self._process.wait()}; see above")
-        return line
-
-    def _core_s(self) -> float:
-        """Of the whole tree so far."""
-        total = 0.0
-        for process in (self._tree, *self._tree.children(recursive=True)):
-            times = process.cpu_times()
-            total += times.user + times.system
-        return total
-
-    def settle(self) -> float:
-        """Wait until all queues are full; returns the core seconds so far."""
-        before = self._core_s()
-        while True:
-            time.sleep(0.25)
-            after = self._core_s()
-            if after - before < 0.02:
-                return after
-            before = after
-
-    def run(self, images: int) -> dict[str, float]:
-        """One round."""
-        before = self.settle()
-        assert self._process.stdin is not None
-        print(images, file=self._process.stdin, flush=True)
-        answer = json.loads(self._answer())
-        core_s = self.settle() - before
-        return {
-            "images_per_s": answer["images_per_s"],
-            "core_ms_per_image": 1000 * core_s / answer["images"],
-            "memory_mb": self._memory() / 1e6,
-        }
-
-    def _memory(self) -> float:
-        tree = (self._tree, *self._tree.children(recursive=True))
-        return float(sum(process.memory_full_info().pss for process in tree))
-
-    def stop(self) -> None:
-        """End the process and its workers."""
-        for process in (*self._tree.children(recursive=True), self._tree):
-            process.kill()
-        self._process.wait()
+def measure(entries: list[Entry], args: argparse.Namespace) -> list[Record]:
+    """Race them; one record each, also of those that failed."""
+    starts = {entry.name: partial(entry.start, limit_s=args.limit_s) for entry in entries}
+    racers, answers, failures = race(
+        starts, rounds=args.rounds, warm_up=str(args.images // 4 + 1), line=str(args.images)
+    )
+    records = []
+    for entry in entries:
+        facts = _describe(entry)
+        if entry.name in failures:
+            records.append(facts | {"failure": failures[entry.name]})
+        else:
+            records.append(facts | _summarise(entry, racers[entry.name], answers[entry.name]))
+    return records
 
 
-def serve(name: str, task: Task) -> int:
-    """The contestant's side: a number of images on stdin, a wall rate on stdout."""
-    begun = time.perf_counter()
-    batches = CONTESTANTS[name].build(task)
-    next(batches)
-    print(time.perf_counter() - begun, flush=True)
-    ahead = _AHEAD * max(task.num_workers, 1)
-    for line in sys.stdin:
-        images = sum(next(batches) for _ in range(ahead))
-        started, timed = time.perf_counter(), 0
-        while timed < int(line):
-            timed += next(batches)
-        rate = timed / (time.perf_counter() - started)
-        print(json.dumps({"images_per_s": rate, "images": images + timed}), flush=True)
-    return 0
-
-
-def _record(racer: Racer, rounds: list[dict[str, float]], task: Task) -> dict[str, Any]:
-    columns = {key: [r[key] for r in rounds] for key in rounds[0]}
+def _describe(entry: Entry) -> Record:
+    task = entry.task
     return {
         "scope": "loader",
-        "engine": racer.name,
-        "images_per_s": spread(columns["images_per_s"]),
-        "core_ms_per_image": spread(columns["core_ms_per_image"]),
-        "memory_mb": spread(columns["memory_mb"]),
-        "first_batch_s": round(racer.startup_s, 2),
+        "engine": entry.engine,
+        "format": entry.form,
         "batch_size": task.batch_size,
         "num_workers": task.num_workers,
         "size": task.size,
-        "work": CONTESTANTS[racer.name].work,
+        "work": CONTESTANTS[entry.engine].work,
     }
 
 
-def measure(names: list[str], tasks: dict[str, Task], *, rounds: int, images: int) -> list[Any]:
-    """Race the contestants; one record each."""
-    racers, results = [], {name: [] for name in names}
-    try:
-        for name in names:
-            racers.append(Racer(name, _arguments(tasks[name])))
-            racers[-1].run(images // 4)  # caches, allocators, lazily built parts
-        for number in range(rounds):
-            for racer in racers:
-                results[racer.name].append(racer.run(images))
-            print(f"round {number + 1}/{rounds}", file=sys.stderr, flush=True)
-        return [_record(racer, results[racer.name], tasks[racer.name]) for racer in racers]
-    finally:
-        for racer in racers:
-            racer.stop()
-
-
-def _arguments(task: Task) -> list[str]:
-    pairs = {
-        "--data": task.data,
-        "--size": task.size,
-        "--batch-size": task.batch_size,
-        "--workers": task.num_workers,
+def _summarise(entry: Entry, racer: Racer, answers: list[Answer]) -> dict[str, Any]:
+    core_ms = [1000 * answer["core_s"] / answer["images"] for answer in answers]
+    gaps_ms = np.concatenate([answer["gaps_ms"] for answer in answers])
+    found = {
+        "images_per_s": spread([answer["images_per_s"] for answer in answers]),
+        "core_ms_per_image": spread(core_ms),
+        "batch_ms": {
+            "p50": round(float(np.percentile(gaps_ms, 50)), 3),
+            "p99": round(float(np.percentile(gaps_ms, 99)), 3),
+            "n": len(gaps_ms),
+        },
+        "memory_mb": spread([answer["memory_mb"] for answer in answers]),
+        "peak_memory_mb": round(max(answer["memory_mb"] for answer in answers), 1),
+        "first_batch_s": round(racer.ready["first_batch_s"], 2),
+        "start_s": round(racer.start_s, 2),
     }
-    return [f"{key}={value}" for key, value in pairs.items()]
+    counted = {
+        name: sum(1000 * answer["stages_s"][name] / answer["images"] for answer in answers)
+        / len(answers)
+        for name in answers[0]["stages_s"]
+    }
+    if entry.engine in ENGINES:
+        middle = found["core_ms_per_image"]["median"]
+        stages = complete(counted, core_ms=middle, engine=entry.engine)
+        found["stages_ms_per_image"] = {name: round(ms, 4) for name, ms in stages.items()}
+    return found
 
 
-def _print(records: list[dict[str, Any]]) -> None:
-    table = Table(title="loader scope: images to two views", title_justify="left")
-    for column in ("contestant", "core-ms/image", "images/s", "first batch, s", "memory, MB"):
-        table.add_column(column, justify="left" if column == "contestant" else "right")
-    for record in sorted(records, key=lambda r: r["core_ms_per_image"]["median"]):
-        table.add_row(
-            record["engine"],
-            f"{record['core_ms_per_image']['median']:.2f}",
-            f"{record['images_per_s']['median']:,.0f} ± {record['images_per_s']['iqr'] / 2:,.0f}",
-            f"{record['first_batch_s']:.1f}",
-            f"{record['memory_mb']['median']:,.0f}",
+def find_best(records: list[Record]) -> Record | None:
+    """The cheapest of our engines; None: none came through."""
+    ours = [r for r in records if r["engine"] in ENGINES and "failure" not in r]
+    return min(ours, key=lambda r: r["core_ms_per_image"]["median"], default=None)
+
+
+def judge_loader(best: Record, *, data: str, smaller: float | None) -> Verdict:
+    """What limits this loader, whatever step it will feed."""
+    return judge(
+        Figures(
+            cores=num_cores(),
+            num_workers=best["num_workers"],
+            loader_rate=best["images_per_s"]["median"],
+            loader_core_ms=best["core_ms_per_image"]["median"],
+            stages=best["stages_ms_per_image"],
+            data=data,
+            smaller=smaller,
         )
-    Console(highlight=False).print(table)
-    for record in records:
-        print(f"  {record['engine']}: {record['work']}")
+    )
 
 
 def main(argv: list[str]) -> int:
-    """Measure, print, write JSON; 0 when done."""
+    """Measure, print, write JSON: 0 all came through, 1 some did not."""
     args = parse_arguments(argv)
-    names = [args.serve] if args.serve else args.engines.split(",")
-    unknown = sorted(set(names) - set(CONTESTANTS))
-    if unknown:
-        raise UserError(f"--engines={unknown[0]}: not one of {', '.join(CONTESTANTS)}")
-    data = str(args.data or generate_pictures())
-    task = Task(data=data, size=args.size, batch_size=args.batch_size, num_workers=args.workers)
     if args.serve:
-        return serve(args.serve, task)
-    tasks = dict.fromkeys(names, task)
-    for name in names if args.beton else ():
-        if name in ENGINES and ENGINES[name].needs_for_beton:
-            tasks[name] = replace(task, data=str(args.beton))
+        return serve(args.serve, _build_task(args, str(args.data)))
+    names = args.engines.split(",") if args.engines else installed()
+    for name in names:
+        if name not in CONTESTANTS:
+            raise UserError(f"--engines={name}: not one of {', '.join(CONTESTANTS)}")
+        CONTESTANTS[name].check(name)
+    forms = choose_forms(",".join(FORMS) if args.formats == "all" else args.formats or "as-is")
     path = args.json or default_output("loader.json")
+    data = str(args.data or generate_pictures())
     neighbours = Neighbours()
-    records = measure(names, tasks, rounds=args.rounds, images=args.images)
-    _print(records)
-    write_records(path, records, data=Path(data).name, surroundings=neighbours.tell())
+    records = measure(_choose_entries(args, names, data), args)
+    best = find_best(records)
+    verdict = None
+    if best is not None:
+        verdict = judge_loader(best, data=data, smaller=measure_smaller(open_source(data)))
+        records += _measure_more(args, data, best, forms)
+        facts = {key: best[key] for key in ("engine", "format", "num_workers", "batch_size")}
+        records.append(facts | as_record(verdict))
+    surroundings = neighbours.tell()
+    write_records(path, records, data=Path(data).name, surroundings=surroundings)
+    _show(records)
+    print_verdict(verdict.lines if verdict else ["none of our engines came through"], surroundings)
     print(f"written: {path}")
-    return 0
+    return int(any("failure" in record for record in records))
+
+
+def _build_task(args: argparse.Namespace, data: str) -> Task:
+    return Task(data=data, size=args.size, batch_size=args.batch_size, num_workers=args.workers)
+
+
+def _choose_entries(args: argparse.Namespace, names: list[str], data: str) -> list[Entry]:
+    task = _build_task(args, data)
+    entries = []
+    for name in names:
+        takes_beton = args.beton and name in ENGINES and ENGINES[name].needs_for_beton
+        chosen = replace(task, data=str(args.beton)) if takes_beton else task
+        entries.append(Entry(engine=name, task=chosen, form="beton" if takes_beton else "as-is"))
+    return entries
+
+
+def _measure_more(
+    args: argparse.Namespace, data: str, best: Record, forms: list[str]
+) -> Iterator[Record]:
+    """Of the best engine: each format, and each number of workers."""
+    task = _build_task(args, data)
+    others = [name for name in forms if name != "as-is"]
+    with contextlib.ExitStack() as stack:
+        if others:
+            paths = stack.enter_context(converted(data, ["as-is", *others]))
+            entries = [
+                Entry(engine=best["engine"], task=replace(task, data=path), form=name)
+                for name, path in paths.items()
+            ]
+            yield from (record | {"name": "formats"} for record in measure(entries, args))
+    if args.scaling:
+        entries = [
+            Entry(engine=best["engine"], task=replace(task, num_workers=count))
+            for count in choose_counts(num_cores())
+        ]
+        yield from (record | {"name": "scaling"} for record in measure(entries, args))
+
+
+def choose_counts(cores: int) -> list[int]:
+    """Numbers of workers on the way to all cores: powers of two, and all."""
+    return sorted({2**power for power in range(cores.bit_length()) if 2**power < cores} | {cores})
+
+
+def _show(records: list[Record]) -> None:
+    console = Console(highlight=False)
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        if record["scope"] == "loader":
+            groups.setdefault(record.get("name", "contestants"), []).append(record)
+    for title, group in groups.items():
+        console.print(_build_table(title, group))
+    for record in groups["contestants"]:
+        print(f"  {record['engine']}: {record['work']}")
+    for record in groups["contestants"]:
+        if "stages_ms_per_image" in record:
+            told = [f"{name} {ms:.3f}" for name, ms in record["stages_ms_per_image"].items()]
+            print(f"  {record['engine']}, workers' ms an image: {', '.join(told)}")
+
+
+def _build_table(title: str, records: list[Record]) -> Table:
+    table = Table(title=f"loader scope: images to two views; {title}", title_justify="left")
+    table.add_column("contestant")
+    heads = ("core-ms/image", "images/s", "batch p50, p99, ms", "start, s", "peak, MB")
+    for head in heads:
+        table.add_column(head, justify="right")
+    is_race = title == "contestants"
+    key = "engine" if is_race else "format" if title == "formats" else "num_workers"
+    through = [record for record in records if "failure" not in record]
+    ordered = (
+        sorted(through, key=lambda r: r["core_ms_per_image"]["median"]) if is_race else through
+    )
+    for record in ordered:
+        rate = record["images_per_s"]
+        table.add_row(
+            str(record[key]),
+            f"{record['core_ms_per_image']['median']:.2f}",
+            f"{rate['median']:,.0f} ± {rate['iqr'] / 2:,.0f}",
+            f"{record['batch_ms']['p50']:.0f}, {record['batch_ms']['p99']:.0f}",
+            f"{record['start_s']:.1f}",
+            f"{record['peak_memory_mb']:,.0f}",
+        )
+    for record in records:
+        if "failure" in record:
+            table.add_row(str(record[key]), "failed", "", "", "", "")
+    return table

@@ -60,6 +60,8 @@ class _Record(TypedDict):
     core_ms_per_image: NotRequired[Figure]
     batch_size: NotRequired[Annotated[int, Ge(1)]]
     num_workers: NotRequired[Annotated[int, Ge(0)]]
+    failure: NotRequired[str]
+    """Why there is no rate."""
     surroundings: NotRequired[Surroundings | None]
     """None: the system does not say."""
 
@@ -89,7 +91,8 @@ def check_records(records: Any) -> list[Record]:
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise ValueError(f"{place}: {first['msg'][0].lower()}{first['msg'][1:]}") from None
     for number, record in enumerate(records):
-        missing = [key for key in _OF_A_RATE if record["scope"] in RATES and key not in record]
+        has_rate = record["scope"] in RATES and "failure" not in record
+        missing = [key for key in _OF_A_RATE if has_rate and key not in record]
         if missing:
             raise ValueError(f"{number}.{missing[0]}: of the scope {record['scope']} it is needed")
     return records

@@ -132,9 +132,7 @@ def build_job(config: Config, world: World | None = None, *, stages: Stages | No
     loader = world.everyone(lambda: open_data(config, source, world, stages=stages))
     if config.data.val_path is not None:
         # A mistake in the validation data must not wait for its turn.
-        world.everyone(
-            lambda: open_val_data(config, source, max_queries=None, world=world).check()
-        )
+        world.everyone(lambda: open_val_data(config, source, max_queries=None, world=world).check())
     steps = train.epochs * loader.batches_per_epoch
     config, compiled = world.once(lambda: settle_compile(config, steps=steps))
     lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
