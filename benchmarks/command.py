@@ -11,6 +11,8 @@ _BENCHMARKS = {
     "loop": ".loop",
     "convert": ".convert",
     "compare": ".compare",
+    "tables": ".tables",
+    "pictures": ".pictures",
     "gpu": ".gpu.command",
     "plan": ".plan.command",
 }
