@@ -1,5 +1,6 @@
 """Pictures of `bench step`: what each lane gains, and how far each is from the machine's roof."""
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 from .canvas import GAIN, LOSS, OTHERS, OURS, bare, half_iqr, open_figure, tell_sizes
@@ -88,7 +89,7 @@ def draw_roofline(records: list[Record]) -> "Figure | None":
     low, high = min(places + knees) / 3, max(places + knees) * 3
     slope, top = [low, max(knees)], [bandwidth * low / 1000, max(peaks.values())]
     panel.plot(slope, top, color="black", label=f"roof: memory, {bandwidth:,.0f} GB/s")
-    colours = dict(zip(peaks, _PRECISIONS, strict=False))
+    colours = dict(zip(peaks, itertools.cycle(_PRECISIONS), strict=False))
     for (name, peak), knee in zip(peaks.items(), knees, strict=True):
         label = f"roof: {name}, {peak:.3g} TFLOP/s"
         panel.plot([knee, high], [peak, peak], color=colours[name], linewidth=2, label=label)
