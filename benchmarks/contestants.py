@@ -15,9 +15,11 @@ import numpy as np
 import torch
 
 from ..pipeline.engines import DALI, ENGINES
+from .batches import data_loader, epochs
 from .contestant import Contestant, Task
 from .inputs import endless
 from .peers import PEERS
+from .recipe import TwoViews, pillow_view
 
 __all__ = ["CONTESTANTS", "Contestant", "Task", "installed"]
 
@@ -48,40 +50,10 @@ def _engine(name: str) -> Callable[[Task], Iterator[int]]:
 
 def _reference(task: Task) -> Iterator[int]:
     """The reference implementation's pipeline, as its users run it."""
-    from PIL import ImageFilter
-    from torchvision import transforms
     from torchvision.datasets import ImageFolder
 
-    class Blur:
-        def __call__(self, image: Any) -> Any:
-            sigma = float(torch.empty(1).uniform_(0.1, 2.0))
-            return image.filter(ImageFilter.GaussianBlur(radius=sigma))
-
-    augment = transforms.Compose(
-        [
-            transforms.RandomResizedCrop(task.size, scale=(0.2, 1.0)),
-            transforms.RandomApply([transforms.ColorJitter(0.4, 0.4, 0.4, 0.1)], p=0.8),
-            transforms.RandomGrayscale(p=0.2),
-            transforms.RandomApply([Blur()], p=0.5),
-            transforms.RandomHorizontalFlip(),
-            transforms.ToTensor(),
-            transforms.Normalize((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)),
-        ]
-    )
-    dataset = ImageFolder(task.data, lambda image: (augment(image), augment(image)))
-    # Its users fork, and so does this: a closure cannot be sent to a new process.
-    loader = torch.utils.data.DataLoader(
-        dataset,
-        batch_size=task.batch_size,
-        shuffle=True,
-        drop_last=True,
-        num_workers=task.num_workers,
-        multiprocessing_context="fork" if task.num_workers else None,
-        persistent_workers=task.num_workers > 0,
-    )
-    while True:
-        for _, label in loader:
-            yield len(label)
+    dataset = ImageFolder(task.data, TwoViews(pillow_view(task.size)))
+    yield from epochs(task, data_loader(task, dataset), lambda batch: batch[0])
 
 
 def _dali_types() -> Any:

@@ -30,6 +30,7 @@ from ..pipeline.engines import ENGINES
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from ..pipeline.sources import open_source
+from .contestant import prepared
 from .contestants import CONTESTANTS, Task, installed
 from .formats import FORMS, choose_forms, converted
 from .inputs import generate_pictures
@@ -127,7 +128,11 @@ def measure(entries: list[Entry], args: argparse.Namespace) -> list[Record]:
     """Race them; one record each, also of those that failed."""
     starts = {entry.name: partial(entry.start, limit_s=args.limit_s) for entry in entries}
     racers, answers, failures = race(
-        starts, rounds=args.rounds, warm_up=str(args.images // 4 + 1), line=str(args.images)
+        starts,
+        rounds=args.rounds,
+        warm_up=str(args.images // 4 + 1),
+        line=str(args.images),
+        last="0",
     )
     records = []
     for entry in entries:
@@ -152,7 +157,8 @@ def _describe(entry: Entry) -> Record:
     }
 
 
-def _summarise(entry: Entry, racer: Racer, answers: list[Answer]) -> dict[str, Any]:
+def _summarise(entry: Entry, racer: Racer, asked: list[Answer]) -> dict[str, Any]:
+    answers, last = asked[:-1], asked[-1]
     core_ms = [1000 * answer["core_s"] / answer["images"] for answer in answers]
     gaps_ms = np.concatenate([answer["gaps_ms"] for answer in answers])
     found = {
@@ -164,16 +170,14 @@ def _summarise(entry: Entry, racer: Racer, answers: list[Answer]) -> dict[str, A
             "n": len(gaps_ms),
         },
         "memory_mb": spread([answer["memory_mb"] for answer in answers]),
-        "peak_memory_mb": round(max(answer["memory_mb"] for answer in answers), 1),
+        "peak_memory_mb": round(max(answer["memory_mb"] for answer in answers), 3),
         "first_batch_s": round(racer.ready["first_batch_s"], 2),
         "start_s": round(racer.start_s, 2),
     }
-    counted = {
-        name: sum(1000 * answer["stages_s"][name] / answer["images"] for answer in answers)
-        / len(answers)
-        for name in answers[0]["stages_s"]
-    }
     if entry.engine in ENGINES:
+        images = sum(answer["images"] for answer in answers)
+        begun_s = answers[0]["stages_s"]
+        counted = {k: 1000 * (s - begun_s[k]) / images for k, s in last["stages_s"].items()}
         middle = found["core_ms_per_image"]["median"]
         stages = complete(counted, core_ms=middle, engine=entry.engine)
         found["stages_ms_per_image"] = {name: round(ms, 4) for name, ms in stages.items()}
@@ -215,7 +219,15 @@ def main(argv: list[str]) -> int:
     path = args.json or default_output("loader.json")
     data = str(args.data or generate_pictures())
     neighbours = Neighbours()
-    records = measure(_choose_entries(args, names, data), args)
+    with contextlib.ExitStack() as stack:  # what some read was converted, and is removed again
+        entries = [
+            replace(
+                entry,
+                task=stack.enter_context(prepared(entry.task, CONTESTANTS[entry.engine].reads)),
+            )
+            for entry in _choose_entries(args, names, data)
+        ]
+        records = measure(entries, args)
     best = find_best(records)
     verdict = None
     if best is not None:
@@ -280,6 +292,10 @@ def _show(records: list[Record]) -> None:
             groups.setdefault(record.get("name", "contestants"), []).append(record)
     for title, group in groups.items():
         console.print(_build_table(title, group))
+    print(
+        "core-ms: core time an image; p50, p99: time between batches; start: from the process's "
+        "start to its first batch; MB: at peak"
+    )
     for record in groups["contestants"]:
         print(f"  {record['engine']}: {record['work']}")
     for record in groups["contestants"]:
@@ -290,10 +306,10 @@ def _show(records: list[Record]) -> None:
 
 def _build_table(title: str, records: list[Record]) -> Table:
     table = Table(title=f"loader scope: images to two views; {title}", title_justify="left")
-    table.add_column("contestant")
-    heads = ("core-ms/image", "images/s", "batch p50, p99, ms", "start, s", "peak, MB")
+    table.add_column("contestant", no_wrap=True)
+    heads = ("core-ms", "images/s", "p50, p99 ms", "start s", "MB")
     for head in heads:
-        table.add_column(head, justify="right")
+        table.add_column(head, justify="right", no_wrap=True)
     is_race = title == "contestants"
     key = "engine" if is_race else "format" if title == "formats" else "num_workers"
     through = [record for record in records if "failure" not in record]

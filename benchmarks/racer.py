@@ -138,7 +138,7 @@ def answer(**told: Any) -> None:
 
 
 def race(
-    starts: dict[str, Callable[[], Racer]], *, rounds: int, warm_up: str, line: str
+    starts: dict[str, Callable[[], Racer]], *, rounds: int, warm_up: str, line: str, last: str
 ) -> tuple[dict[str, Racer], dict[str, list[Answer]], dict[str, str]]:
     """Start all, let each warm up, and ask them for rounds in turn; all are ended.
 
@@ -147,6 +147,7 @@ def race(
         rounds: of each.
         warm_up: what each is asked first.
         line: what each is asked in a round.
+        last: what each is asked when all rounds are over; the answer follows those of the rounds.
 
     Returns:
         The racers; the answers of those that came through; why the others did not.
@@ -164,6 +165,9 @@ def race(
                 with _recorded(failures, name):
                     answers.setdefault(name, []).append(racers[name].ask(line))
             print(f"round {number + 1}/{rounds}", file=sys.stderr, flush=True)
+        for name in answers:
+            with _recorded(failures, name):
+                answers[name].append(racers[name].ask(last))
     finally:
         for racer in racers.values():
             racer.stop()

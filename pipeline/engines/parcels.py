@@ -19,6 +19,7 @@ import torch
 
 from ..contract import EngineOptions, Result
 from ..errors import UserError
+from .rows import allocate
 
 _SHARED = Path("/dev/shm")
 _SPARE = 1.2  # other processes take some of it, too
@@ -57,6 +58,23 @@ class Parcel:
     def pin_memory(self, device: object = None) -> Result:
         """Opened, and copied to where the GPU reads it by itself; by DataLoader's thread."""
         return self.open().pin_memory()
+
+
+def allocate_shared(count: int, size: int, dtype: torch.dtype) -> torch.Tensor:
+    """Memory for views or crops that another process can open, see `rows.Allocate`; or, where no
+    more is to be had, plain memory, which `pack` copies.
+
+    Not only to save the copy: plain memory of some 20 MB for each batch, between pictures of half a
+    megabyte, leaves holes in glibc's heap that no batch fits in again, and the worker grows by what
+    it makes.
+    """
+    shape = (count, size, size, 3)
+    try:
+        storage = torch.UntypedStorage._new_shared(math.prod(shape) * dtype.itemsize)
+    except (RuntimeError, OSError):  # torch's, and of too many open files
+        return allocate(count, size, dtype)
+    pixels = torch.empty(0, dtype=dtype).set_(storage, 0, shape)  # pyright: ignore[reportCallIssue]
+    return pixels.permute(0, 3, 1, 2)
 
 
 def pack(result: Result, *, is_shared: bool) -> Parcel:

@@ -16,8 +16,8 @@ from torch.utils.data import DataLoader, Dataset, Sampler, get_worker_info
 from ..augment.draw import warm_up
 from ..contract import EngineOptions, Request, Result
 from ..stages import COPY, REST, StageClock
-from .parcels import Parcel, allow_open_files, fits_shared_memory, pack
-from .rows import RowMaker, Rows
+from .parcels import Parcel, allocate_shared, allow_open_files, fits_shared_memory, pack
+from .rows import RowMaker, Rows, allocate
 from .workers import SharedPlaces, join_feeders, killing_the_hung, watch, worker_context
 
 _AHEAD = 2  # batches under way for each worker
@@ -110,6 +110,7 @@ class _RequestedBatches(Dataset[Result | Parcel]):
         self._places = places
         self._is_shared = is_shared
         self._maker: RowMaker | None = None
+        self._allocate = allocate_shared if is_shared else allocate
 
     @cached_property
     def _clock(self) -> StageClock:  # one that is made before the worker starts cannot be sent
@@ -131,7 +132,7 @@ class _RequestedBatches(Dataset[Result | Parcel]):
     def _make(self, request: Request, *, worker: int) -> Result:
         if self._maker is None:  # scratch and compiled code are the worker's own
             self._maker = RowMaker(self._options)
-        rows = Rows(request, self._options)
+        rows = Rows(request, self._options, allocate=self._allocate)
         begun, rows.index = self._places.of_worker(worker, rows.index)
         for row in range(len(rows)):
             begun[0] = row + 1

@@ -125,15 +125,16 @@ def test_a_contestant_that_fails_is_told_and_the_others_are_measured(
 def test_serving_counts_images_not_views(
     class_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", ["10\n"])
+    monkeypatch.setattr(sys, "stdin", ["10\n", "0\n"])
     task = Task(data=str(class_folder), size=16, batch_size=4, num_workers=1)
     assert serve("decode-only", task) == 0
     lines = capsys.readouterr().out.splitlines()
-    ready, told = (json.loads(line.removeprefix(MARK)) for line in lines)
+    ready, told, last = (json.loads(line.removeprefix(MARK)) for line in lines)
     assert ready["first_batch_s"] > 0
     # Four batches that lay ready, then as many as hold ten images.
     assert told["images"] == 4 * 4 + 3 * 4
     assert len(told["gaps_ms"]) == 3
+    assert set(last) == {"stages_s"}
 
 
 def test_the_cheapest_of_our_engines_is_judged() -> None:

@@ -34,10 +34,11 @@ def start(script: str, *, name: str = "one", limit_s: float = 60.0) -> Racer:
 
 def test_rounds_are_asked_in_turn_and_all_are_ended(capfd: pytest.CaptureFixture[str]) -> None:
     starts = {name: partial(start, ANSWERS, name=name) for name in ("one", "two")}
-    racers, answers, failures = race(starts, rounds=3, warm_up="0", line="7")
+    racers, answers, failures = race(starts, rounds=3, warm_up="0", line="7", last="1")
     assert failures == {}
     for name in ("one", "two"):
-        assert [(a["number"], a["asked"]) for a in answers[name]] == [(1, "7"), (2, "7"), (3, "7")]
+        told = [(answer["number"], answer["asked"]) for answer in answers[name]]
+        assert told == [(1, "7"), (2, "7"), (3, "7"), (4, "1")]
         assert not psutil.pid_exists(racers[name]._process.pid)
     err = capfd.readouterr().err
     assert "one: noise of a library" in err
@@ -70,10 +71,10 @@ def test_one_that_fails_is_left_out_and_the_others_go_on(script: str, why: str) 
         "bad": partial(start, script, name="bad", limit_s=limit_s),
         "good": partial(start, ANSWERS, name="good"),
     }
-    racers, answers, failures = race(starts, rounds=2, warm_up="0", line="7")
+    racers, answers, failures = race(starts, rounds=2, warm_up="0", line="7", last="1")
     assert failures == {"bad": why}
     assert list(answers) == ["good"]
-    assert len(answers["good"]) == 2
+    assert len(answers["good"]) == 2 + 1
     assert all(not psutil.pid_exists(racer._process.pid) for racer in racers.values())
 
 

@@ -1,4 +1,4 @@
-"""`python measure_memory.py FOLDER ENGINE EPOCHS WORKERS`: memory after each epoch, MB.
+"""`python measure_memory.py FOLDER ENGINE EPOCHS WORKERS BATCH SIZE`: memory after each epoch, MB.
 
 A process of its own: what the tests before have left in theirs would be as large as a leak.
 """
@@ -25,11 +25,11 @@ def anonymous_mb() -> float:
 
 
 def main() -> None:
-    folder, engine, epochs, workers = sys.argv[1:]
+    folder, engine, epochs, workers, batch_size, size = sys.argv[1:]
     loader = build_loader(
         source=open_source(folder),
-        specs=build_train_specs(AugmentConfig(size=64)),
-        global_batch_size=8,
+        specs=build_train_specs(AugmentConfig(size=int(size))),
+        global_batch_size=int(batch_size),
         train=True,
         engine=engine,
         num_workers=int(workers),
