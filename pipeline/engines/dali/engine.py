@@ -74,6 +74,10 @@ class Writer(Protocol):
         """The batch, finished."""
         ...
 
+    def close(self) -> None:
+        """Keep no memory from now on."""
+        ...
+
 
 class DaliEngine:
     """See the module; the contract is `contract.Engine`. `num_workers` are DALI's and the kernel's
@@ -193,6 +197,7 @@ class _Producer:
             for pool in (readers, workers):
                 pool.shutdown(cancel_futures=True)
             decoder.close()
+            writer.close()
 
     def _pieces(self, readers: Executor, writer: Writer) -> Iterator[Piece]:
         """All batches, cut into pieces and read ahead."""

@@ -14,9 +14,9 @@ from ...augment.cpu import check_spec
 from ...contract import EngineOptions, Request, Result
 from ...devices import enter_device
 from ...turbojpeg import load_library
+from ..memory import BatchMemory
 from .feeds import build_feed
 from .makers import KernelMaker, LoopRows, OracleMaker
-from .memory import BatchMemory
 from .threads import Crew
 
 _CHUNK = 32  # rows: each call of the loop holds the GIL for some 40 µs

@@ -80,7 +80,7 @@ def test_no_thread_outlives_its_loader(betons: dict[str, Path]) -> None:
 
 
 def test_memory_comes_back_only_when_nobody_sees_it() -> None:
-    from swiftsiam.pipeline.engines.ffcv.memory import BatchMemory
+    from swiftsiam.pipeline.engines.memory import BatchMemory
 
     memory = BatchMemory(num_kept=1, is_pinned=False)
     first = memory.empty(2, 8, torch.bfloat16)
