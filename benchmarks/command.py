@@ -8,6 +8,7 @@ _BENCHMARKS = {
     "loader": ".loader",
     "step": ".step",
     "train": ".train",
+    "tune": ".tune.command",
     "loop": ".loop",
     "convert": ".convert",
     "compare": ".compare",

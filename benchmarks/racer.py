@@ -138,7 +138,12 @@ def answer(**told: Any) -> None:
 
 
 def race(
-    starts: dict[str, Callable[[], Racer]], *, rounds: int, warm_up: str, line: str, last: str
+    starts: dict[str, Callable[[], Racer]],
+    *,
+    rounds: int,
+    warm_up: str,
+    line: str,
+    last: str | None = None,
 ) -> tuple[dict[str, Racer], dict[str, list[Answer]], dict[str, str]]:
     """Start all, let each warm up, and ask them for rounds in turn; all are ended.
 
@@ -148,6 +153,7 @@ def race(
         warm_up: what each is asked first.
         line: what each is asked in a round.
         last: what each is asked when all rounds are over; the answer follows those of the rounds.
+            None: nothing.
 
     Returns:
         The racers; the answers of those that came through; why the others did not.
@@ -165,9 +171,9 @@ def race(
                 with _recorded(failures, name):
                     answers.setdefault(name, []).append(racers[name].ask(line))
             print(f"round {number + 1}/{rounds}", file=sys.stderr, flush=True)
-        for name in answers:
+        for name in [name for name in answers if last and name not in failures]:
             with _recorded(failures, name):
-                answers[name].append(racers[name].ask(last))
+                answers[name].append(racers[name].ask(last or ""))
     finally:
         for racer in racers.values():
             racer.stop()

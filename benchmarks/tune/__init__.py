@@ -1,0 +1,1 @@
+"""`swiftsiam bench tune`: settings of the loader that are faster on this machine, if there are."""
