@@ -6,7 +6,8 @@ switched on, and with one lane of `train/lanes.py` more each time. All take the 
 round by round in an order that is drawn, so that what else the machine does meets all of them. On a
 CPU core time is measured as well, which other work disturbs less. Medians and interquartile ranges
 over the rounds; gains are medians of each round's ratios. Compiling and warm-up are not in the
-rounds.
+rounds. Between the rounds the machine's own rates are taken, of a copy and of matrix products
+(`roofline`), and the verdict says which of the two is in the way.
 """
 
 import argparse
@@ -20,46 +21,30 @@ from rich.console import Console
 from rich.table import Table
 
 from ..model.backbones import BackboneName
-from ..model.method import Method, ModelConfig, build_method
+from ..model.method import ModelConfig
 from ..pipeline.arguments import Parser, output, whole
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
-from ..train.device import build_autocast, choose_device, choose_precision, try_compile
+from ..train.device import choose_device, choose_precision, try_compile
 from ..train.flops import count_flops
-from ..train.lanes import LANES, Lanes, build_step, switch_on
-from ..train.optim import OptimConfig
-from .inputs import make_views
+from ..train.lanes import LANES
 from .machine import default_output
 from .neighbours import Neighbours
 from .results import Record, write_records
+from .roofline import (
+    Ceilings,
+    build_ceiling_record,
+    build_ceilings,
+    count_traffic,
+    find_roof,
+    judge_step,
+)
 from .spread import spread
+from .step_contestants import Contestant, Setting, build_contestants
+from .verdict import print_verdict
 
 _WARM_UP = 4
-_LR = 0.05
-
-
-class Setting(NamedTuple):
-    """What all contestants have in common."""
-
-    model: ModelConfig
-    batch_size: int
-    size: int
-    """Side of a view, px."""
-    device: str
-    precision: str
-    """Of the lane of this name."""
-    rounds: int
-    steps: int
-    """In a round."""
-
-
-class Contestant(NamedTuple):
-    """One way to take a step."""
-
-    name: str
-    what: str
-    precision: str
-    step: Callable[[], None]
+_PIECES = 3
 
 
 class Round(NamedTuple):
@@ -102,93 +87,50 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def build_contestants(setting: Setting, names: list[str]) -> list[Contestant]:
-    """The plain loops, and ours with one lane of `names` more each time."""
-    found = [_plain(setting, "fp32", channels_last=False)]
-    if setting.precision != "fp32":
-        found.append(_plain(setting, setting.precision, channels_last=False))
-    found.append(_plain(setting, setting.precision, channels_last=True))
-    lanes = Lanes()
-    found.append(_ours(setting, lanes, "none", "our step, no lane on"))
-    for name in names:
-        switched = switch_on(lanes, name, precision=setting.precision)
-        if switched != lanes:  # a precision of fp32 is none
-            lanes = switched
-            found.append(_ours(setting, lanes, f"+ {name}", LANES[name].what))
-    return found
-
-
-def _build_model(setting: Setting) -> Method:
-    torch.manual_seed(0)
-    return build_method(setting.model).to(setting.device)
-
-
-def _make_batch(
-    setting: Setting, precision: str, layout: torch.memory_format
-) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
-    """Views of noise, and no labels."""
-    count, device = setting.batch_size, setting.device
-    views = make_views(count, setting.size, precision=precision, device=device, layout=layout)
-    return views, torch.full((count,), -1, device=device)
-
-
-def _plain(setting: Setting, precision: str, *, channels_last: bool) -> Contestant:
-    """A loop as anybody writes it."""
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = _build_model(setting).to(memory_format=layout)  # type: ignore[call-overload]
-    optimizer = torch.optim.SGD(
-        [parameter for parameter in model.parameters() if parameter.requires_grad],
-        lr=_LR,
-        momentum=0.9,
-        weight_decay=1e-4,
-    )
-    scaler = torch.amp.GradScaler(setting.device, enabled=precision == "fp16")
-    autocast = build_autocast(precision, setting.device)
-    views, labels = _make_batch(setting, "fp32", layout)
-
-    def step() -> None:
-        with autocast:
-            loss = model(views, labels).loss
-        optimizer.zero_grad()
-        scaler.scale(loss).backward()
-        scaler.step(optimizer)
-        scaler.update()
-
-    name = f"plain {precision}{' NHWC' if channels_last else ''}"
-    what = f"a plain loop: {'NHWC' if channels_last else 'NCHW'}, torch's SGD, no guard"
-    return Contestant(name, what, precision, step)
-
-
-def _ours(setting: Setting, lanes: Lanes, name: str, what: str) -> Contestant:
-    model = _build_model(setting)
-    train = build_step(model, OptimConfig(), lanes, lr=_LR)
-    layout = torch.channels_last if lanes.channels_last else torch.contiguous_format
-    views, labels = _make_batch(setting, lanes.precision, layout)
-    return Contestant(name, what, lanes.precision, lambda: train(views, labels))
-
-
-def measure(setting: Setting, contestants: list[Contestant]) -> dict[str, list[Round]]:
-    """The rounds of each; what cannot run ends the benchmark with its error."""
+def measure(
+    setting: Setting, contestants: list[Contestant], ceilings: Ceilings
+) -> tuple[dict[str, list[Round]], dict[str, list[float]]]:
+    """The rounds of each, and the seconds of each ceiling in each round; what cannot run ends the
+    benchmark with its error.
+    """
     order = random.Random(0)
     rounds: dict[str, list[Round]] = {contestant.name: [] for contestant in contestants}
+    pieces = {"bandwidth": ceilings.bandwidth, **ceilings.products}
+    seconds: dict[str, list[float]] = {name: [] for name in pieces}
     for contestant in contestants:
+        contestant.prepare()
         for _ in range(_WARM_UP):
             contestant.step()
+    for piece in pieces.values():
+        _take_seconds(setting, piece)
     for _ in range(setting.rounds):
         for contestant in order.sample(contestants, len(contestants)):
-            rounds[contestant.name].append(_take_round(setting, contestant.step))
-    return rounds
+            rounds[contestant.name].append(_take_round(setting, contestant))
+        for name, piece in pieces.items():
+            seconds[name].append(_take_seconds(setting, piece))
+    return rounds, seconds
 
 
-def _take_round(setting: Setting, step: Callable[[], None]) -> Round:
+def _take_round(setting: Setting, contestant: Contestant) -> Round:
+    contestant.prepare()
     _synchronize(setting.device)
     begun, core_begun = time.perf_counter(), time.process_time()
     for _ in range(setting.steps):
-        step()
+        contestant.step()
     _synchronize(setting.device)
     images = setting.steps * setting.batch_size
     core_s = time.process_time() - core_begun
     return Round(images / (time.perf_counter() - begun), 1000 * core_s / images)
+
+
+def _take_seconds(setting: Setting, piece: Callable[[], object]) -> float:
+    """Of one, of several in turn."""
+    _synchronize(setting.device)
+    begun = time.perf_counter()
+    for _ in range(_PIECES):
+        piece()
+    _synchronize(setting.device)
+    return (time.perf_counter() - begun) / _PIECES
 
 
 def _synchronize(device: str) -> None:
@@ -201,6 +143,16 @@ def build_records(
 ) -> list[Record]:
     """One record for each contestant, with its gains over the one before and the plain loops."""
     flops = count_flops(setting.model, num_views=2, size=setting.size)
+    traffic = {
+        precision: count_traffic(
+            setting.model,
+            num_views=2,
+            size=setting.size,
+            batch_size=setting.batch_size,
+            precision=precision,
+        )
+        for precision in {contestant.precision for contestant in contestants}
+    }
     records = []
     for number, contestant in enumerate(contestants):
         own = rounds[contestant.name]
@@ -212,6 +164,7 @@ def build_records(
             "images_per_s": spread([r.images_per_s for r in own]),
             "core_ms_per_image": spread([r.core_ms_per_image for r in own]),
             "gflop_per_image": round(flops / 1e9, 3),
+            "mb_per_image": round(traffic[contestant.precision] / 1e6, 3),
             "tflop_per_s": spread([r.images_per_s * flops / 1e12 for r in own]),
             "batch_size": setting.batch_size,
             "num_workers": 0,
@@ -242,11 +195,21 @@ def main(argv: list[str]) -> int:
     if setting.device == "cpu":
         torch.set_num_threads(num_cores())
     contestants = build_contestants(setting, _choose_lanes(args.lanes, setting.device))
+    precisions = list(dict.fromkeys(contestant.precision for contestant in contestants))
+    ceilings = build_ceilings(setting.device, precisions)
     neighbours = Neighbours()
-    records = build_records(setting, contestants, measure(setting, contestants))
-    write_records(path, records, surroundings=neighbours.tell())
+    rounds, seconds = measure(setting, contestants, ceilings)
+    surroundings = neighbours.tell()
+    records = build_records(setting, contestants, rounds)
+    ceiling = build_ceiling_record(ceilings, seconds, device=setting.device)
+    for record in records:
+        record["roof_percent"] = round(find_roof(record, ceiling).percent, 1)
+    lines = judge_step(records, ceiling)
+    verdict = {"scope": "verdict", "engine": "none", "work": "the step's lanes", "lines": lines}
+    write_records(path, [*records, ceiling, verdict], surroundings=surroundings)
     _show(records, setting)
-    print(f"written to {path}")
+    print_verdict(lines, surroundings)
+    print(f"written: {path}")
     return 0
 
 
@@ -283,7 +246,7 @@ def _show(records: list[Record], setting: Setting) -> None:
     table = Table(title=title, title_justify="left")
     ratios = [key for key in records[0] if key.startswith("over_")]
     table.add_column("lane", no_wrap=True)
-    heads = ("images/s", "core-ms", "gain", *(f"/ {key[11:]}" for key in ratios))
+    heads = ("images/s", "core-ms", "roof, %", "gain", *(f"/ {key[11:]}" for key in ratios))
     for head in heads:
         table.add_column(head, justify="right")
     for record in records:
@@ -291,8 +254,12 @@ def _show(records: list[Record], setting: Setting) -> None:
             record["lane"],
             f"{record['images_per_s']['median']:,.1f}",
             f"{record['core_ms_per_image']['median']:.3f}",
+            f"{record['roof_percent']:.0f}",
             *(f"{record[k]['median']:.3f}" if k in record else "" for k in ("gain", *ratios)),
         )
     console = Console(highlight=False)
     console.print(table)
-    console.print("gain: over the row above; / …: over that plain loop")
+    console.print(
+        "roof: reached, of what arithmetic and unfused traffic allow; gain: over the row above; "
+        "/ …: over that plain loop"
+    )

@@ -104,6 +104,15 @@ def switch_on(lanes: Lanes, name: str, *, precision: str = "bf16") -> Lanes:
     return dataclasses.replace(lanes, **{name: precision if name == "precision" else True})
 
 
+def set_flags(lanes: Lanes, device: str) -> None:
+    """Set what torch has one of for all steps of a process."""
+    if device == "cuda":
+        torch.backends.cudnn.benchmark = lanes.cudnn_benchmark
+        # By the older of two interfaces: whoever reads one after the other was set gets an error.
+        torch.backends.cudnn.allow_tf32 = lanes.tf32
+        torch.set_float32_matmul_precision("high" if lanes.tf32 else "highest")
+
+
 def build_step(
     model: Method,
     optim: OptimConfig,
@@ -124,11 +133,7 @@ def build_step(
     sharing = sharing or Sharing()
     device = next(model.parameters()).device
     assert sharing.world.is_alone or not lanes.cuda_graph, "a graph holds no collectives"
-    if device.type == "cuda":
-        torch.backends.cudnn.benchmark = lanes.cudnn_benchmark
-        # By the older of two interfaces: whoever reads one after the other was set gets an error.
-        torch.backends.cudnn.allow_tf32 = lanes.tf32
-        torch.set_float32_matmul_precision("high" if lanes.tf32 else "highest")
+    set_flags(lanes, device.type)
     forward = wrap(
         model, channels_last=lanes.channels_last, compiled=lanes.compile, sharing=sharing
     )

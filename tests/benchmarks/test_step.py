@@ -5,7 +5,9 @@ from pathlib import Path
 import pytest
 from swiftsiam.benchmarks.command import main
 from swiftsiam.benchmarks.results import read_records
-from swiftsiam.benchmarks.step import Round, Setting, build_contestants, build_records, measure
+from swiftsiam.benchmarks.roofline import build_ceilings
+from swiftsiam.benchmarks.step import Round, build_records, measure
+from swiftsiam.benchmarks.step_contestants import Contestant, Setting, build_contestants
 from swiftsiam.model.method import ModelConfig
 from swiftsiam.pipeline.errors import UserError
 
@@ -20,8 +22,28 @@ def test_every_contestant_is_measured_in_every_round() -> None:
     plain = ["plain fp32", "plain bf16", "plain bf16 NHWC"]
     names = [*plain, "none", "+ channels_last", "+ precision", "+ fused"]
     assert [contestant.name for contestant in contestants] == names
-    rounds = measure(SETTING, contestants)
+    rounds, seconds = measure(SETTING, contestants, build_ceilings("cpu", ["fp32", "bf16"]))
     assert {name: len(of) for name, of in rounds.items()} == dict.fromkeys(names, 2)
+    assert {name: len(of) for name, of in seconds.items()} == dict.fromkeys(
+        ("bandwidth", "fp32", "bf16"), 2
+    )
+
+
+def test_what_torch_has_one_of_is_set_before_each_round() -> None:
+    """TF32 and cuDNN's choice belong to the process: the last one built would have them for all."""
+    happened = []
+
+    def contestant(name: str) -> Contestant:
+        return Contestant(
+            name, "", "fp32", lambda: happened.append(name), lambda: happened.append(f"set {name}")
+        )
+
+    measure(SETTING, [contestant("a"), contestant("b")], build_ceilings("cpu", []))
+    assert happened[:5] == ["set a", *["a"] * 4]
+    for name in ("a", "b"):
+        places = [i for i, what in enumerate(happened) if what == f"set {name}"]
+        assert len(places) == 1 + 2  # for the warm-up and for each round
+        assert all(happened[i + 1] == name for i in places)
 
 
 def test_gains_are_those_of_the_rounds() -> None:
@@ -45,9 +67,16 @@ def test_the_command_writes_what_it_shows(
     small = ["--batch-size=4", "--size=16", "--rounds=1", "--steps=1", "--device=cpu"]
     assert main(["step", *small, "--precision=fp32", "--lanes=fused", f"--json={path}"]) == 0
     records = read_records(path, field="FILE")
+    *lanes, ceiling, verdict = records
     names = ["plain fp32", "plain fp32 NHWC", "none", "+ fused"]
-    assert [record["lane"] for record in records] == names
-    assert all(record["images_per_s"]["n"] == 1 for record in records)
-    assert "+ fused" in capsys.readouterr().out
+    assert [record["lane"] for record in lanes] == names
+    assert all(record["images_per_s"]["n"] == 1 for record in lanes)
+    assert all(record["roof_percent"] > 0 for record in lanes)
+    assert (ceiling["scope"], ceiling["lane"]) == ("machine", "roofline")
+    assert ceiling["bandwidth_gb_s"]["median"] > 0
+    assert ceiling["matmul_tflop_s"]["fp32"]["n"] == 1
+    printed = capsys.readouterr().out
+    assert "+ fused" in printed
+    assert all(f"verdict: {line}" in printed for line in verdict["lines"])
     with pytest.raises(UserError, match="--lanes=tf32: not one of channels_last"):
         main(["step", *small, "--lanes=tf32", f"--json={path}"])
