@@ -14,7 +14,7 @@ help:
 	@echo "make quick  the tests that take no time: under 2 minutes"
 	@echo "make setup  install everything into .venv (DALI and FFCV where the machine can take them)"
 	@echo "make check  lint, format and types"
-	@echo "make bench  images per second of the loaders on this machine"
+	@echo "make bench  [DATA=folder]  images per second of step, loaders and training here, and what limits them"
 
 setup: $(READY)
 
@@ -37,7 +37,7 @@ check: $(READY)
 	@$(BIN)/basedpyright --level error
 
 bench: $(READY)
-	@$(BIN)/python -m swiftsiam bench loader
+	@$(BIN)/python -m swiftsiam bench all $(if $(DATA),--data "$(DATA)")
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

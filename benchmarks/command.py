@@ -6,6 +6,7 @@ from ..pipeline.errors import UserError
 
 _BENCHMARKS = {
     "loader": ".loader",
+    "all": ".suite",
     "step": ".step",
     "train": ".train",
     "tune": ".tune.command",

@@ -40,7 +40,7 @@ from .racer import SWIFTSIAM, Answer, Racer, race
 from .results import Record, write_records
 from .rounds import complete
 from .serving import serve
-from .smaller import measure_smaller
+from .smaller import Smaller, measure_smaller
 from .spread import spread
 from .verdict import Figures, Verdict, as_record, judge, print_verdict
 
@@ -190,7 +190,7 @@ def find_best(records: list[Record]) -> Record | None:
     return min(ours, key=lambda r: r["core_ms_per_image"]["median"], default=None)
 
 
-def judge_loader(best: Record, *, data: str, smaller: float | None) -> Verdict:
+def judge_loader(best: Record, *, data: str, smaller: Smaller | None) -> Verdict:
     """What limits this loader, whatever step it will feed."""
     return judge(
         Figures(
@@ -234,7 +234,7 @@ def main(argv: list[str]) -> int:
         verdict = judge_loader(best, data=data, smaller=measure_smaller(open_source(data)))
         records += _measure_more(args, data, best, forms)
         facts = {key: best[key] for key in ("engine", "format", "num_workers", "batch_size")}
-        records.append(facts | as_record(verdict))
+        records.append(facts | as_record(verdict, data=data))
     surroundings = neighbours.tell()
     write_records(path, records, data=Path(data).name, surroundings=surroundings)
     _show(records)

@@ -36,7 +36,7 @@ from .machine import default_output
 from .neighbours import Neighbours
 from .results import Record, write_records
 from .rounds import LoaderRounds, Round, mean_stages, take_steps
-from .smaller import measure_smaller
+from .smaller import Smaller, measure_smaller
 from .spread import spread
 from .verdict import Figures, Verdict, as_record, judge, print_verdict
 
@@ -170,7 +170,7 @@ def _forget(files: list[Path]) -> None:
             os.close(handle)
 
 
-def build_figures(measured: Measured, *, smaller: float | None) -> Figures:
+def build_figures(measured: Measured, *, smaller: Smaller | None) -> Figures:
     """What the verdict goes by: medians, and of the stages means."""
     job, rounds = measured
     files = rounds.get("cold") or rounds["files"]
@@ -228,7 +228,7 @@ def build_records(measured: Measured, verdict: Verdict) -> list[Record]:
             record["step_with_loader_over_cached"] = spread(ratio)
             record["data_wait_percent"] = spread([each.wait_percent for each in some])
         records.append(record)
-    return [*records, facts | as_record(verdict)]
+    return [*records, facts | as_record(verdict, data=config.data.path or "DATA")]
 
 
 def main(argv: list[str]) -> int:

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 from .neighbours import MOST_OTHERS
 from .results import Record, Surroundings
+from .smaller import Smaller
 
 MUCH = 0.9
 """Of the lowest bound: below, something is unexplained."""
@@ -54,8 +55,8 @@ class Figures:
     makes_views_on_gpu: bool = False
     data: str = "DATA"
     """For commands."""
-    smaller: float | None = None
-    """Decoding takes so many times as long after `convert --max-side 256`; None: they are small."""
+    smaller: Smaller | None = None
+    """What `convert --max-side 256` would make of them; None: they are small."""
 
     def part(self, name: str) -> float:
         """ms an image of one of the loader's PARTS."""
@@ -197,10 +198,13 @@ def _more_cores(figures: Figures) -> Proposal:
 def _smaller_pictures(figures: Figures) -> Proposal:
     convert = f"swiftsiam convert {figures.data} SMALL.beton --to beton"
     if figures.smaller is not None:
-        yield f"{convert} --max-side 256", figures.without(decode=figures.smaller)
+        small = figures.without(decode=figures.smaller.decode, crop=figures.smaller.crop)
+        yield f"{convert} --max-side 256", small
     if figures.part("decode"):
         side = " --max-side 256" if figures.smaller is not None else ""
-        yield f"{convert} --mode raw{side} (larger on disk)", figures.without(decode=0.0)
+        crop = figures.smaller.crop if figures.smaller is not None else 1.0
+        raw = figures.without(decode=0.0, crop=crop)
+        yield f"{convert} --mode raw{side} (larger on disk)", raw
 
 
 def _faster_reading(figures: Figures) -> Proposal:
@@ -230,7 +234,8 @@ def _tell(verdict: Verdict, figures: Figures) -> Iterator[str]:
         if math.isfinite(rate) and not (name == "cores" and not math.isfinite(figures.step_rate))
     ]
     yield f"limited by {PARTS[verdict.limit]}{_tell_share(verdict)}"
-    yield f"images/s that each allows: {', '.join(rates)}"
+    if len(rates) > 1:
+        yield f"images/s that each allows: {', '.join(rates)}"
     if verdict.efficiency_percent is not None:
         assert figures.end_to_end_rate is not None
         text = (
@@ -265,8 +270,9 @@ def _tell_no_remedy(verdict: Verdict, figures: Figures) -> str:
     return "no remedy is known that would help much"
 
 
-def as_record(verdict: Verdict) -> Record:
-    """The verdict, for a results file."""
+def as_record(verdict: Verdict, *, data: str) -> Record:
+    """The verdict, for a results file, in which `data`, a place on this machine, is DATA."""
+    remedies = [(text.replace(data, "DATA"), gain) for text, gain in verdict.remedies]
     return {
         "scope": "verdict",
         "work": "what limits, and what each remedy would give by the model of `verdict`",
@@ -278,8 +284,8 @@ def as_record(verdict: Verdict) -> Record:
         "efficiency_percent": verdict.efficiency_percent and round(verdict.efficiency_percent, 1),
         "unexplained_percent": round(verdict.unexplained_percent, 1),
         "cores_to_feed": verdict.cores_to_feed,
-        "remedies": [{"text": text, "gain": round(gain, 3)} for text, gain in verdict.remedies],
-        "lines": list(verdict.lines),
+        "remedies": [{"text": text, "gain": round(gain, 3)} for text, gain in remedies],
+        "lines": [line.replace(data, "DATA") for line in verdict.lines],
     }
 
 

@@ -13,6 +13,7 @@ from swiftsiam.benchmarks.loader import choose_counts, find_best, judge_loader
 from swiftsiam.benchmarks.racer import MARK
 from swiftsiam.benchmarks.results import read_records
 from swiftsiam.benchmarks.serving import serve
+from swiftsiam.benchmarks.smaller import Smaller
 from swiftsiam.benchmarks.verdict import PARTS
 from swiftsiam.pipeline.engines import ENGINES
 from swiftsiam.pipeline.errors import UserError
@@ -152,7 +153,7 @@ def test_the_cheapest_of_our_engines_is_judged() -> None:
         "images_per_s": {"median": 1000.0},
         "stages_ms_per_image": stages,
     }
-    verdict = judge_loader(best, data="photos", smaller=0.2)
+    verdict = judge_loader(best, data="photos", smaller=Smaller(decode=0.2, crop=0.5))
     assert verdict.limit == "decode"
     assert verdict.cores_to_feed == 0
     assert "--max-side 256" in verdict.lines[-1] + verdict.lines[-2]
