@@ -64,18 +64,24 @@ class Racer:
         self.start_s = time.perf_counter() - begun
         """From its start to its first batch."""
 
-    def ask(self, line: str) -> Answer:
-        """One round, from full queues to full queues; its answer, with `core_s` of the whole tree
-        and `memory_mb`, which processes that share some count once.
+    def ask(self, line: str, *, is_watched: bool = True) -> Answer:
+        """One round; its answer.
+
+        Args:
+            line: what it is told.
+            is_watched: from full queues to full queues, and with `core_s` of the whole tree and
+                `memory_mb`, which processes that share some count once.
 
         Raises:
             RacerError: it has died, or has not answered in time.
         """
         try:
-            before = settle(self._tree)
+            before = settle(self._tree) if is_watched else 0.0
             assert self._process.stdin is not None
             print(line, file=self._process.stdin, flush=True)
             answer = self._answer()
+            if not is_watched:
+                return answer
             taken_s = settle(self._tree) - before
             return answer | {"core_s": taken_s, "memory_mb": self._memory() / 1e6}
         except (psutil.NoSuchProcess, BrokenPipeError):
@@ -144,6 +150,7 @@ def race(
     warm_up: str,
     line: str,
     last: str | None = None,
+    is_watched: bool = True,
 ) -> tuple[dict[str, Racer], dict[str, list[Answer]], dict[str, str]]:
     """Start all, let each warm up, and ask them for rounds in turn; all are ended.
 
@@ -154,6 +161,7 @@ def race(
         line: what each is asked in a round.
         last: what each is asked when all rounds are over; the answer follows those of the rounds.
             None: nothing.
+        is_watched: see `Racer.ask`.
 
     Returns:
         The racers; the answers of those that came through; why the others did not.
@@ -165,11 +173,13 @@ def race(
         for name, start in starts.items():
             with _recorded(failures, name):
                 racers[name] = start()
-                racers[name].ask(warm_up)
+                racers[name].ask(warm_up, is_watched=is_watched)
         for number in range(rounds):
             for name in [name for name in racers if name not in failures]:
                 with _recorded(failures, name):
-                    answers.setdefault(name, []).append(racers[name].ask(line))
+                    answers.setdefault(name, []).append(
+                        racers[name].ask(line, is_watched=is_watched)
+                    )
             print(f"round {number + 1}/{rounds}", file=sys.stderr, flush=True)
         for name in [name for name in answers if last and name not in failures]:
             with _recorded(failures, name):

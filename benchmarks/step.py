@@ -194,7 +194,7 @@ def main(argv: list[str]) -> int:
     setting = _settle(args)
     if setting.device == "cpu":
         torch.set_num_threads(num_cores())
-    contestants = build_contestants(setting, _choose_lanes(args.lanes, setting.device))
+    contestants = build_contestants(setting, choose_lanes(args.lanes, setting.device))
     precisions = list(dict.fromkeys(contestant.precision for contestant in contestants))
     ceilings = build_ceilings(setting.device, precisions)
     neighbours = Neighbours()
@@ -228,7 +228,7 @@ def _settle(args: argparse.Namespace) -> Setting:
     )
 
 
-def _choose_lanes(asked: str | None, device: str) -> list[str]:
+def choose_lanes(asked: str | None, device: str) -> list[str]:
     """Those that the device has; compiling takes a minute on a CPU and must be asked for."""
     names = [name for name, lane in LANES.items() if device in lane.devices]
     if asked is None:

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+import torch
+
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import MachineError
 from .inputs import generate_pictures
@@ -50,7 +52,9 @@ def choose_parts(data: str, out: Path) -> list[Part]:
     engines = "torchvision,ffcv,dali,reference,decode-only"
     formats = "beton,beton-256,beton-raw"
     loader = ["loader", f"--data={data}", f"--engines={engines}", f"--formats={formats}"]
-    plan = ["plan", f"--step={out / 'step.json'}", f"--loader={out / 'loader.json'}"]
+    plan = ["plan", f"--loader={out / 'loader.json'}"]
+    if torch.cuda.is_available():  # a CPU's step says nothing of a GPU's: the assumed one is taken
+        plan.append(f"--step={out / 'step.json'}")
     return [
         Part(["step", "--rounds=9"], "step.json"),
         Part([*loader, "--scaling", "--rounds=5", "--images=384"], "loader.json"),

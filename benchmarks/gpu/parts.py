@@ -26,6 +26,11 @@ PARTS: dict[str, Part] = {
     "end_to_end": Part(module="loaders", limit_s=200, what="the step with each loader running"),
     "resident_times": Part(module="loaders", limit_s=60, what="CIFAR's shape, on the GPU"),
     "loader_times": Part(module="loaders", limit_s=240, what="engines, threads, decoder's load"),
-    "step_times": Part(module="steps", limit_s=200, what="lanes of the step on a cached batch"),
+    "step": Part(module="jobs", limit_s=200, what="lanes of the step, below the card's roof"),
+    "train": Part(module="jobs", limit_s=150, what="a job in parts and whole, what limits it"),
+    "tune": Part(module="jobs", limit_s=300, what="settings of the loader that are faster here"),
+    "step_times": Part(
+        module="steps", limit_s=200, what="precisions, graphs and compiling, on a cached batch"
+    ),
 }
 """By name. Should all of them take as long as they may, the last one is cut."""

@@ -75,7 +75,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         help="what shall be faster: training, or the loader alone (training)",
     )
     parser.add_argument("--minutes", type=whole(1, 10_000), default=15, help="at most (15)")
-    parser.add_argument("--seconds", type=whole(1, 600), default=2, help="a round takes (2)")
+    parser.add_argument("--seconds", type=whole(1, 600), default=1, help="a round takes (1)")
     parser.add_argument(
         "--out", type=output("--out"), help="where the configuration goes (tuned.yaml)"
     )
@@ -129,7 +129,8 @@ class Trials:
             for number, changes in enumerate(settings)
         }
         seconds = str(self._args.seconds)
-        _, answers, _ = race(starts, rounds=rounds, warm_up=seconds, line=seconds)
+        # They rest by themselves between rounds: see `LoaderRounds`.
+        _, answers, _ = race(starts, rounds=rounds, warm_up="0.1", line=seconds, is_watched=False)
         return [[told["images_per_s"] for told in answers.get(name, [])] for name in starts]
 
     def _start(self, changes: Changes) -> Racer:
