@@ -3,8 +3,9 @@
 Method: what stands in both files is compared by core-milliseconds an image, or, where it ran on a
 GPU, by images per second. The ratio of two medians has the uncertainty of both, from their
 interquartile ranges and numbers of rounds, and that of two runs at different times, which is not in
-either of them (`DRIFT`, measured: see benchmarks/README.md). Beyond both it is a change. Where the
-uncertainty is larger than `WANTED`, an unchanged ratio proves nothing, and is told as undecided.
+either of them (`DRIFT`, measured: see benchmarks/README.md); they are independent, and their squares
+add up. Beyond that it is a change. A ratio that excludes a change of `WANTED` is equal; one that
+does neither is undecided.
 
 Exit code: 0 nothing is slower, 3 something is, 4 nothing is but something is undecided; 2 the files
 cannot be compared.
@@ -27,7 +28,7 @@ from .results import Record, name_record, read_records, schema
 DRIFT = 0.04
 """Two runs of the same code on one machine differ by so much of their core time, at most."""
 WANTED = 0.10
-"""A change that must be seen."""
+"""A change that must be seen: equal is what excludes it."""
 _SIGMAS = 2.0
 _OF_MEDIAN = 1.2533 / 1.349  # standard error of a median, in interquartile ranges / sqrt(n)
 
@@ -56,7 +57,8 @@ class Change:
             return "slower"
         if 1 / self.slowdown - 1 > self.margin:
             return "faster"
-        return "equal" if self.margin < WANTED else "undecided"
+        farthest = max(self.slowdown, 1 / self.slowdown) + self.margin
+        return "equal" if farthest < 1 + WANTED else "undecided"
 
 
 def compare(before: list[Record], after: list[Record]) -> list[Change]:
@@ -87,7 +89,7 @@ def _compare(name: str, before: Record, after: Record) -> Change | None:
         before=a["median"],
         after=b["median"],
         slowdown=ratio if is_cpu else 1 / ratio,
-        margin=DRIFT + _SIGMAS * math.hypot(_uncertainty(a), _uncertainty(b)),
+        margin=math.hypot(DRIFT, _SIGMAS * _uncertainty(a), _SIGMAS * _uncertainty(b)),
     )
 
 

@@ -81,11 +81,11 @@ def _step(records: list[Record]) -> Lines:
     rows = []
     for number, record in enumerate(lanes):
         gain = record.get("gain")
-        told = f"{gain['median']:.2f} ± {gain['iqr']:.2f}" if gain else ""
+        told = f"{gain['median']:.2f} ± {gain['iqr'] / 2:.2f}" if gain else ""
         words = _tell_plain(record, is_first=number == 0) if is_plain(record) else tell_lane(record)
         rate, cost = reversed(_costs(record))
         rows.append([words, rate, cost, told])
-    return _table(("", "images/s", "core-ms an image", "over the row above (± IQR)"), rows)
+    return _table(("", "images/s", "core-ms an image", "over the row above"), rows)
 
 
 def _tell_plain(record: Record, *, is_first: bool) -> str:

@@ -37,6 +37,7 @@ def record(
         (record(2.0), record(2.2), "slower"),
         (record(2.2), record(2.0), "faster"),
         (record(2.0, iqr=0.2), record(2.2, iqr=0.2), "undecided"),
+        (record(2.0, iqr=0.05), record(2.2, iqr=0.05), "slower"),
         (record(2.0, iqr=0.2), record(3.0, iqr=0.2), "slower"),
         (record(2.0, iqr=0.2, n=200), record(2.2, iqr=0.2, n=200), "slower"),
         (record(2.0, n=1), record(2.2, n=1), "undecided"),

@@ -116,14 +116,14 @@ EXPECTED = {
     "step": (
         STEP,
         """
-| | images/s | core-ms an image | over the row above (± IQR) |
+| | images/s | core-ms an image | over the row above |
 |---|---|---|---|
 | a plain loop as the reference has it: float32, NCHW, torch's SGD | 213 | 9.07 | |
 | the same in bf16 | 374 | 5.29 | |
 | the same in bf16 and NHWC | 409 | 4.81 | |
 | our step, no lane on | 210 | 9.27 | |
-| + channels_last | 278 | 7.02 | 1.36 ± 0.20 |
-| + precision (bf16) | 410 | 4.82 | 1.50 ± 0.10 |
+| + channels_last | 278 | 7.02 | 1.36 ± 0.10 |
+| + precision (bf16) | 410 | 4.82 | 1.50 ± 0.05 |
 """,
     ),
     "train": (
