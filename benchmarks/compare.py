@@ -1,11 +1,11 @@
 """`swiftsiam bench compare A.json B.json`: what became slower, what faster, what cannot be said.
 
 Method: what stands in both files is compared by core-milliseconds an image, or, where it ran on a
-GPU, by images per second. The ratio of two medians has the uncertainty of both, from their
-interquartile ranges and numbers of rounds, and that of two runs at different times, which is not in
-either of them (`DRIFT`, measured: see benchmarks/README.md); they are independent, and their squares
-add up. Beyond that it is a change. A ratio that excludes a change of `WANTED` is equal; one that
-does neither is undecided.
+GPU, by images per second. The ratio of two medians has the uncertainty of both, from interquartile
+ranges and numbers of rounds, and that of two runs at different times, which is in neither of them
+(`DRIFT`, measured: see benchmarks/README.md); they are independent, and their squares add up.
+Beyond that it is a change. A ratio that excludes a change of `WANTED` is equal; one that does
+neither is undecided.
 
 Exit code: 0 nothing is slower, 3 something is, 4 nothing is but something is undecided; 2 the files
 cannot be compared.

@@ -18,7 +18,7 @@ from typing import Any
 
 import psutil
 
-from .neighbours import settle
+from .neighbours import kill_tree, settle
 
 _ORPHANS_S = 5.0
 MARK = "@answer "
@@ -89,10 +89,7 @@ class Racer:
 
     def stop(self) -> None:
         """End it and its workers."""
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for process in (*self._tree.children(recursive=True), self._tree):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    process.kill()
+        kill_tree(self._tree)
         self._process.wait()
         self._listener.join(_ORPHANS_S)
         if self._listener.is_alive():  # a worker that has outlived a contestant holds the pipe

@@ -16,8 +16,10 @@ import torch
 
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import MachineError
+from .contestants import installed
 from .inputs import generate_pictures
 from .machine import make_results_folder
+from .peers import PEERS
 from .racer import SWIFTSIAM
 from .results import read_records
 
@@ -49,7 +51,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 
 def choose_parts(data: str, out: Path) -> list[Part]:
     """What is run, in this order."""
-    engines = "torchvision,ffcv,dali,reference,decode-only"
+    engines = ",".join(name for name in installed() if name not in PEERS)
     formats = "beton,beton-256,beton-raw"
     loader = ["loader", f"--data={data}", f"--engines={engines}", f"--formats={formats}"]
     plan = ["plan", f"--loader={out / 'loader.json'}"]

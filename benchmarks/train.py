@@ -188,6 +188,7 @@ def build_figures(measured: Measured, *, smaller: Smaller | None) -> Figures:
         step_rate=median(rounds["step"], "images_per_s"),
         step_core_ms=median(rounds["step"], "core_ms"),
         end_to_end_rate=median(rounds["end-to-end"], "images_per_s"),
+        end_to_end_core_ms=median(rounds["end-to-end"], "core_ms"),
         is_gpu=config.train.device == "cuda",
         makes_views_on_gpu=config.loader.device == "gpu",
         data=config.data.path or "DATA",

@@ -51,6 +51,8 @@ class Figures:
     step_core_ms: float = 0.0
     end_to_end_rate: float | None = None
     """Images/s."""
+    end_to_end_core_ms: float | None = None
+    """An image, of step and loader at work together."""
     is_gpu: bool = False
     makes_views_on_gpu: bool = False
     data: str = "DATA"
@@ -101,6 +103,9 @@ class Verdict:
     """Images/s that the step, the loader and the cores allow."""
     efficiency_percent: float | None
     """End-to-end over the lowest bound; None: not measured."""
+    crowding_percent: float
+    """Where the cores are the lowest bound: of the core time that step and loader take together,
+    what they do not take alone. Caches and sibling threads are shared, too."""
     cores_to_feed: int
     """Cores that a step which waits for nothing needs, its own core time included; 0: no step."""
     remedies: tuple[Remedy, ...]
@@ -111,7 +116,9 @@ class Verdict:
     def unexplained_percent(self) -> float:
         """What end-to-end is below the lowest bound, where that is much."""
         efficiency = 100.0 if self.efficiency_percent is None else self.efficiency_percent
-        return 0.0 if efficiency >= 100 * MUCH else 100 - efficiency
+        if efficiency >= 100 * MUCH:
+            return 0.0
+        return max(100 - efficiency - self.crowding_percent, 0.0)
 
 
 def bounds(figures: Figures) -> dict[str, float]:
@@ -138,11 +145,20 @@ def judge(figures: Figures) -> Verdict:
         share_percent=100 * share,
         bounds=found,
         efficiency_percent=efficiency,
+        crowding_percent=_find_crowding(figures),
         cores_to_feed=math.ceil(feeding) if math.isfinite(feeding) else 0,
         remedies=tuple(_find_remedies(figures)),
         lines=(),
     )
     return replace(verdict, lines=tuple(_tell(verdict, figures)))
+
+
+def _find_crowding(figures: Figures) -> float:
+    found = bounds(figures)
+    together = figures.end_to_end_core_ms
+    if together is None or found["cores"] > min(found.values()):
+        return 0.0
+    return max(100 * (1 - (figures.step_core_ms + figures.loader_core_ms) / together), 0.0)
 
 
 def _find_limit(figures: Figures) -> tuple[str, float]:
@@ -242,8 +258,14 @@ def _tell(verdict: Verdict, figures: Figures) -> Iterator[str]:
             f"end-to-end {figures.end_to_end_rate:,.0f} images/s, "
             f"{verdict.efficiency_percent:.0f} % of the lowest bound"
         )
-        if verdict.unexplained_percent:
-            text += f": {verdict.unexplained_percent:.0f} % are unexplained"
+        if verdict.efficiency_percent < 100 * MUCH:
+            causes = [f"{verdict.unexplained_percent:.0f} % are unexplained"]
+            if verdict.crowding_percent >= 1:
+                crowding = (
+                    f"{verdict.crowding_percent:.0f} % since both together take more core time"
+                )
+                causes.insert(0, f"{crowding} than each alone (caches, sibling threads)")
+            text += f": {', '.join(causes)}"
         yield text
     if verdict.cores_to_feed and figures.is_gpu:
         yield f"{verdict.cores_to_feed} cores would keep this GPU busy (now {figures.cores})"
@@ -282,6 +304,7 @@ def as_record(verdict: Verdict, *, data: str) -> Record:
             name: round(rate, 1) for name, rate in verdict.bounds.items() if math.isfinite(rate)
         },
         "efficiency_percent": verdict.efficiency_percent and round(verdict.efficiency_percent, 1),
+        "crowding_percent": round(verdict.crowding_percent, 1),
         "unexplained_percent": round(verdict.unexplained_percent, 1),
         "cores_to_feed": verdict.cores_to_feed,
         "remedies": [{"text": text, "gain": round(gain, 3)} for text, gain in remedies],

@@ -140,6 +140,7 @@ def _of_loader(path: Path) -> Figures:
         for record in read_records(path, field="--loader")
         if record["scope"] == "loader"
         and record["engine"] in ENGINES
+        and record.get("name") not in ("formats", "scaling")  # other files, fewer workers
         and record.get("core_ms_per_image", {}).get("median")
     ]
     if not records:

@@ -5,9 +5,10 @@ import sys
 import time
 
 import psutil
-from swiftsiam.benchmarks.neighbours import Neighbours, core_s
+from swiftsiam.benchmarks.neighbours import Neighbours, _look, core_s, kill_tree
 
 SPIN = "import time\nwhile time.process_time() < 1: pass"
+READY_SPIN = f"{SPIN}\nprint('spun', flush=True)\ntime.sleep(600)"
 
 
 def test_core_time_is_that_of_all_descendants() -> None:
@@ -15,6 +16,17 @@ def test_core_time_is_that_of_all_descendants() -> None:
     nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {SPIN!r}])"
     subprocess.run([sys.executable, "-c", nested], check=True)
     assert core_s(psutil.Process()) - before > 0.95  # they have ended by now
+
+
+def test_the_work_of_what_is_killed_with_its_children_stays_ours() -> None:
+    """A killed process waits for nobody, and what its children took would be a stranger's."""
+    nested = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {READY_SPIN!r}])"
+    before = _look().own
+    with subprocess.Popen([sys.executable, "-c", nested], stdout=subprocess.PIPE) as process:
+        assert process.stdout.readline() == b"spun\n"
+        kill_tree(psutil.Process(process.pid))
+    assert _look().own - before > 0.95
+    assert not psutil.pid_exists(process.pid)
 
 
 def test_own_work_is_not_that_of_others() -> None:

@@ -122,6 +122,22 @@ def test_what_no_bound_explains_is_told(rate: float, unexplained: float) -> None
     assert any("unexplained" in line for line in verdict.lines) == (unexplained > 0)
 
 
+def test_cores_that_are_crowded_explain_a_part() -> None:
+    """Bound by 2 cores: 2 + 4 ms an image, 333 images/s; together they take 6.5 ms."""
+    shared = dataclasses.replace(
+        LOADER, step_rate=500.0, step_core_ms=4.0, num_workers=1, loader_rate=600.0
+    )
+    crowded = dataclasses.replace(shared, end_to_end_rate=280.0, end_to_end_core_ms=6.5)
+    verdict = judge(crowded)
+    assert verdict.efficiency_percent == pytest.approx(84.0)
+    assert verdict.crowding_percent == pytest.approx(100 * 0.5 / 6.5)
+    assert verdict.unexplained_percent == pytest.approx(16.0 - 100 * 0.5 / 6.5)
+    assert "8 % since both together take more core time" in verdict.lines[2]
+    assert "8 % are unexplained" in verdict.lines[2]
+    by_gpu = dataclasses.replace(crowded, step_rate=100.0, end_to_end_rate=80.0)
+    assert judge(by_gpu).crowding_percent == 0  # cores are not what is short
+
+
 def test_a_busy_machine_is_told_first(capsys: pytest.CaptureFixture[str]) -> None:
     print_verdict(["a"], {"others_percent": MOST_OTHERS + 1})
     assert capsys.readouterr().out.splitlines()[0].startswith("warning: others took 26 % of")

@@ -99,7 +99,15 @@ def installation(tmp_path: Path) -> Path:
     return package.parent
 
 
-@pytest.mark.slow
+@pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param("ffcv", marks=pytest.mark.engine("ffcv")),
+        # They compile a part of what that one does, half a minute each.
+        pytest.param("torchvision", marks=pytest.mark.campaign),
+        pytest.param("dali", marks=[pytest.mark.engine("dali"), pytest.mark.campaign]),
+    ],
+)
 def test_every_engine_starts_and_keeps_what_it_compiled(
     engine: str, class_folder: Path, installation: Path, place: Path
 ) -> None:
