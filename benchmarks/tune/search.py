@@ -3,7 +3,7 @@
 The candidates of a setting race the settings as they are, interleaved, in few rounds. The best of
 them, if it seems to be better at all, then races them once more in processes of their own and more
 rounds. It is kept only if it was faster in each single round of those, which for equal ones happens
-once in 2^7 tries, and by `LEAST` in the median.
+once in 2^9 tries, and by `LEAST` in the median.
 """
 
 import math
@@ -22,8 +22,8 @@ Propose = Callable[[Changes], list[Changes]]
 
 LEAST = 1.02
 """A gain that is worth a change."""
-_TRIAL_ROUNDS, _PROOF_ROUNDS = 3, 7
-_MOST_PASSES = 3
+_TRIAL_ROUNDS, _PROOF_ROUNDS = 3, 9
+_MOST_PASSES = 20
 
 
 class Gain(NamedTuple):
@@ -67,7 +67,7 @@ def search(
     has_time: Callable[[], bool],
     tell: Callable[[str], None],
 ) -> Search:
-    """Change one setting after another, again from the first as long as that helps.
+    """Change one setting after another, again from the first one whenever that helped.
 
     Args:
         proposals: what to try, by the name of each setting.
@@ -90,6 +90,8 @@ def search(
             line, found.changes = _try(name, candidates, found.changes, measure)
             found.lines.append(line)
             tell(line)
+            if found.changes != before:
+                break  # what weighs most stands first, and may be another now
         if found.changes == before:
             break
     return found
