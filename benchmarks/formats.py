@@ -52,19 +52,28 @@ def choose_forms(asked: str) -> list[str]:
     return names
 
 
+def check_number(data: str, names: list[str], *, field: str = "--formats") -> None:
+    """Refuse to convert a large data set.
+
+    Raises:
+        UserError: they are too many pictures.
+    """
+    count = len(open_source(data, field="--data"))
+    if count > MOST and any(FORMS[name].options for name in names):
+        raise UserError(
+            f"{field}: {count:,} pictures would be converted for it; give --data with "
+            f"{MOST:,} at most"
+        )
+
+
 @contextlib.contextmanager
 def converted(data: str, names: list[str]) -> Iterator[dict[str, str]]:
     """Paths of these pictures in each form; removed on leaving. Where they lie, TMPDIR says.
 
     Raises:
-        UserError: they are too many.
+        UserError: see `check_number`.
     """
-    source = open_source(data, field="--data")
-    if len(source) > MOST and any(FORMS[name].options for name in names):
-        raise UserError(
-            f"--formats: {len(source):,} pictures would be converted for it; give --data with "
-            f"{MOST:,} at most"
-        )
+    check_number(data, names)
     with tempfile.TemporaryDirectory(prefix="swiftsiam-bench-") as folder:
         yield {name: _convert(data, name, Path(folder)) for name in names}
 

@@ -16,69 +16,29 @@ engines. A contestant that dies or does not answer is left out, with its reason 
 import argparse
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from rich.console import Console
-from rich.table import Table
 
 from ..pipeline.arguments import Parser, output, user_path, whole
 from ..pipeline.engines import ENGINES
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
 from ..pipeline.sources import open_source
+from .bounds import Figures
 from .contestant import prepared
 from .contestants import CONTESTANTS, Task, installed
-from .formats import FORMS, choose_forms, converted
+from .entries import Entry, measure
+from .formats import FORMS, MOST, check_number, choose_forms, converted
 from .inputs import generate_pictures
+from .loader_table import show
 from .machine import default_output
 from .neighbours import Neighbours
-from .racer import SWIFTSIAM, Answer, Racer, race
 from .results import Record, write_records
-from .rounds import complete
 from .serving import serve
 from .smaller import Smaller, measure_smaller
-from .spread import spread
-from .verdict import Figures, Verdict, as_record, judge, print_verdict
+from .verdict import Verdict, as_record, judge, print_verdict
 
 _LIMIT_S = 180  # a cold start compiles for half a minute; a large beton is checked
-
-
-@dataclass(frozen=True, kw_only=True)
-class Entry:
-    """A contestant with its task."""
-
-    engine: str
-    task: Task
-    form: str = "as-is"
-    """Of its pictures, see `formats`."""
-
-    @property
-    def name(self) -> str:
-        """Unique in a race."""
-        told = [self.engine] if self.form == "as-is" else [self.engine, self.form]
-        return ", ".join([*told, f"{self.task.num_workers} workers"])
-
-    def start(self, *, limit_s: float) -> Racer:
-        """Its process."""
-        task = self.task
-        told = {
-            "--serve": self.engine,
-            "--data": task.data,
-            "--size": task.size,
-            "--batch-size": task.batch_size,
-            "--workers": task.num_workers,
-        }
-        command = [
-            *SWIFTSIAM,
-            "bench",
-            "loader",
-            *(f"{key}={value}" for key, value in told.items()),
-        ]
-        return Racer(self.name, command, limit_s=limit_s)
 
 
 def parse_arguments(argv: list[str]) -> argparse.Namespace:
@@ -124,66 +84,6 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def measure(entries: list[Entry], args: argparse.Namespace) -> list[Record]:
-    """Race them; one record each, also of those that failed."""
-    starts = {entry.name: partial(entry.start, limit_s=args.limit_s) for entry in entries}
-    racers, answers, failures = race(
-        starts,
-        rounds=args.rounds,
-        warm_up=str(args.images // 4 + 1),
-        line=str(args.images),
-        last="0",
-    )
-    records = []
-    for entry in entries:
-        facts = _describe(entry)
-        if entry.name in failures:
-            records.append(facts | {"failure": failures[entry.name]})
-        else:
-            records.append(facts | _summarise(entry, racers[entry.name], answers[entry.name]))
-    return records
-
-
-def _describe(entry: Entry) -> Record:
-    task = entry.task
-    return {
-        "scope": "loader",
-        "engine": entry.engine,
-        "format": entry.form,
-        "batch_size": task.batch_size,
-        "num_workers": task.num_workers,
-        "size": task.size,
-        "work": CONTESTANTS[entry.engine].work,
-    }
-
-
-def _summarise(entry: Entry, racer: Racer, asked: list[Answer]) -> dict[str, Any]:
-    answers, last = asked[:-1], asked[-1]
-    core_ms = [1000 * answer["core_s"] / answer["images"] for answer in answers]
-    gaps_ms = np.concatenate([answer["gaps_ms"] for answer in answers])
-    found = {
-        "images_per_s": spread([answer["images_per_s"] for answer in answers]),
-        "core_ms_per_image": spread(core_ms),
-        "batch_ms": {
-            "p50": round(float(np.percentile(gaps_ms, 50)), 3),
-            "p99": round(float(np.percentile(gaps_ms, 99)), 3),
-            "n": len(gaps_ms),
-        },
-        "memory_mb": spread([answer["memory_mb"] for answer in answers]),
-        "peak_memory_mb": round(max(answer["memory_mb"] for answer in answers), 3),
-        "first_batch_s": round(racer.ready["first_batch_s"], 2),
-        "start_s": round(racer.start_s, 2),
-    }
-    if entry.engine in ENGINES:
-        images = sum(answer["images"] for answer in answers)
-        begun_s = answers[0]["stages_s"]
-        counted = {k: 1000 * (s - begun_s[k]) / images for k, s in last["stages_s"].items()}
-        middle = found["core_ms_per_image"]["median"]
-        stages = complete(counted, core_ms=middle, engine=entry.engine)
-        found["stages_ms_per_image"] = {name: round(ms, 4) for name, ms in stages.items()}
-    return found
-
-
 def find_best(records: list[Record]) -> Record | None:
     """The cheapest of our engines; None: none came through."""
     ours = [r for r in records if r["engine"] in ENGINES and "failure" not in r]
@@ -210,14 +110,11 @@ def main(argv: list[str]) -> int:
     args = parse_arguments(argv)
     if args.serve:
         return serve(args.serve, _build_task(args, str(args.data)))
-    names = args.engines.split(",") if args.engines else installed()
-    for name in names:
-        if name not in CONTESTANTS:
-            raise UserError(f"--engines={name}: not one of {', '.join(CONTESTANTS)}")
-        CONTESTANTS[name].check(name)
     forms = choose_forms(",".join(FORMS) if args.formats == "all" else args.formats or "as-is")
     path = args.json or default_output("loader.json")
     data = str(args.data or generate_pictures())
+    check_number(data, forms)
+    names = choose_contestants(args.engines, data)
     neighbours = Neighbours()
     with contextlib.ExitStack() as stack:  # what some read was converted, and is removed again
         entries = [
@@ -237,10 +134,30 @@ def main(argv: list[str]) -> int:
         records.append(facts | as_record(verdict, data=data))
     surroundings = neighbours.tell()
     write_records(path, records, data=Path(data).name, surroundings=surroundings)
-    _show(records)
+    show(records)
     print_verdict(verdict.lines if verdict else ["none of our engines came through"], surroundings)
     print(f"written: {path}")
     return int(any("failure" in record for record in records))
+
+
+def choose_contestants(asked: str | None, data: str) -> list[str]:
+    """Those that are asked for, or all that are installed and can read these pictures.
+
+    Raises:
+        UserError: one does not exist, is not installed, or would have too many converted for it.
+    """
+    names = asked.split(",") if asked else installed()
+    for name in names:
+        if name not in CONTESTANTS:
+            raise UserError(f"--engines={name}: not one of {', '.join(CONTESTANTS)}")
+        CONTESTANTS[name].check(name)
+    if asked is None and len(open_source(data, field="--data")) > MOST:
+        names = [name for name in names if CONTESTANTS[name].reads is None]
+    for name in names:
+        reads = CONTESTANTS[name].reads
+        if reads is not None:
+            check_number(data, [reads], field=f"--engines={name}")
+    return names
 
 
 def _build_task(args: argparse.Namespace, data: str) -> Task:
@@ -282,51 +199,3 @@ def _measure_more(
 def choose_counts(cores: int) -> list[int]:
     """Numbers of workers on the way to all cores: powers of two, and all."""
     return sorted({2**power for power in range(cores.bit_length()) if 2**power < cores} | {cores})
-
-
-def _show(records: list[Record]) -> None:
-    console = Console(highlight=False)
-    groups: dict[str, list[Record]] = {}
-    for record in records:
-        if record["scope"] == "loader":
-            groups.setdefault(record.get("name", "contestants"), []).append(record)
-    for title, group in groups.items():
-        console.print(_build_table(title, group))
-    print(
-        "core-ms: core time an image; p50, p99: time between batches; start: from the process's "
-        "start to its first batch; MB: at peak"
-    )
-    for record in groups["contestants"]:
-        print(f"  {record['engine']}: {record['work']}")
-    for record in groups["contestants"]:
-        if "stages_ms_per_image" in record:
-            told = [f"{name} {ms:.3f}" for name, ms in record["stages_ms_per_image"].items()]
-            print(f"  {record['engine']}, workers' ms an image: {', '.join(told)}")
-
-
-def _build_table(title: str, records: list[Record]) -> Table:
-    table = Table(title=f"loader scope: images to two views; {title}", title_justify="left")
-    table.add_column("contestant", no_wrap=True)
-    heads = ("core-ms", "images/s", "p50, p99 ms", "start s", "MB")
-    for head in heads:
-        table.add_column(head, justify="right", no_wrap=True)
-    is_race = title == "contestants"
-    key = "engine" if is_race else "format" if title == "formats" else "num_workers"
-    through = [record for record in records if "failure" not in record]
-    ordered = (
-        sorted(through, key=lambda r: r["core_ms_per_image"]["median"]) if is_race else through
-    )
-    for record in ordered:
-        rate = record["images_per_s"]
-        table.add_row(
-            str(record[key]),
-            f"{record['core_ms_per_image']['median']:.2f}",
-            f"{rate['median']:,.0f} ± {rate['iqr'] / 2:,.0f}",
-            f"{record['batch_ms']['p50']:.0f}, {record['batch_ms']['p99']:.0f}",
-            f"{record['start_s']:.1f}",
-            f"{record['peak_memory_mb']:,.0f}",
-        )
-    for record in records:
-        if "failure" in record:
-            table.add_row(str(record[key]), "failed", "", "", "", "")
-    return table

@@ -16,6 +16,7 @@ import torch
 
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import MachineError
+from ..pipeline.sources import open_source
 from .contestants import installed
 from .inputs import generate_pictures
 from .machine import make_results_folder
@@ -72,6 +73,7 @@ def main(argv: list[str]) -> int:
     out = args.out or make_results_folder(field="--out")
     out.mkdir(parents=True, exist_ok=True)
     data = str(args.data or generate_pictures().resolve())
+    open_source(data, field="--data")  # told before the minutes that others take
     begun = time.monotonic()
     for part in choose_parts(data, out):
         written = [f"--json={out / part.file}"] if part.file else []

@@ -31,6 +31,7 @@ from ..pipeline.world import World
 from ..train.config import Config, list_recipes, read_config, replace
 from ..train.device import resolve
 from ..train.job import Job, build_job, open_data
+from .bounds import Figures
 from .inputs import generate_pictures
 from .machine import default_output
 from .neighbours import Neighbours
@@ -38,7 +39,7 @@ from .results import Record, write_records
 from .rounds import LoaderRounds, Round, mean_stages, take_steps
 from .smaller import Smaller, measure_smaller
 from .spread import spread
-from .verdict import Figures, Verdict, as_record, judge, print_verdict
+from .verdict import Verdict, as_record, judge, print_verdict
 
 _CACHED = 2048  # pictures that stay in the page cache
 _MANY_EPOCHS = 1_000_000

@@ -9,19 +9,16 @@ bound is unexplained, and told as that.
 """
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
+from .bounds import Figures, bounds
 from .neighbours import MOST_OTHERS
+from .remedies import Remedy, find_remedies
 from .results import Record, Surroundings
-from .smaller import Smaller
 
 MUCH = 0.9
 """Of the lowest bound: below, something is unexplained."""
-_WORTH = 1.03  # a gain that is told
-_MOST_REMEDIES = 4
-_MUCH_READING = 0.1  # of the loader's time
 
 PARTS = {
     "step": "the training step",
@@ -32,63 +29,6 @@ PARTS = {
     "rest": "what is around the stages",
 }
 """What can limit, by name; the views are the stages crop and colour together."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Figures:
-    """What was measured, of one machine, one data set and one configuration."""
-
-    cores: int
-    num_workers: int
-    loader_rate: float
-    """Images/s of the loader alone."""
-    loader_core_ms: float
-    """An image."""
-    stages: dict[str, float]
-    """Workers' time, ms an image, by the names of `pipeline.stages`, and `rest`."""
-    step_rate: float = math.inf
-    """Images/s on a cached batch; infinite: the loader alone is judged."""
-    step_core_ms: float = 0.0
-    end_to_end_rate: float | None = None
-    """Images/s."""
-    end_to_end_core_ms: float | None = None
-    """An image, of step and loader at work together."""
-    is_gpu: bool = False
-    makes_views_on_gpu: bool = False
-    data: str = "DATA"
-    """For commands."""
-    smaller: Smaller | None = None
-    """What `convert --max-side 256` would make of them; None: they are small."""
-
-    def part(self, name: str) -> float:
-        """ms an image of one of the loader's PARTS."""
-        if name == "views":
-            return self.stages.get("crop", 0.0) + self.stages.get("colour", 0.0)
-        return self.stages.get(name, 0.0)
-
-    @property
-    def loader_ms(self) -> float:
-        """Workers' time, ms an image."""
-        return sum(self.stages.values())
-
-    def without(self, **shares: float) -> "Figures":
-        """With only these shares of some stages left."""
-        stages = {name: ms * shares.get(name, 1.0) for name, ms in self.stages.items()}
-        saved = self.loader_ms - sum(stages.values())
-        # Of reading, a worker may have waited for a part; no stage costs more than the core time.
-        core_ms = max(self.loader_core_ms - saved, 0.0)
-        if "read" in shares:
-            core_ms = max(core_ms, min(self.loader_core_ms, sum(stages.values())))
-        rate = self.loader_rate * self.loader_ms / max(sum(stages.values()), 1e-9)
-        return replace(self, stages=stages, loader_core_ms=core_ms, loader_rate=rate)
-
-
-class Remedy(NamedTuple):
-    """Something to change."""
-
-    text: str
-    gain: float
-    """Predicted: how many times as many images per second."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +61,6 @@ class Verdict:
         return max(100 - efficiency - self.crowding_percent, 0.0)
 
 
-def bounds(figures: Figures) -> dict[str, float]:
-    """Images/s that each allows."""
-    core_ms = figures.step_core_ms + figures.loader_core_ms
-    return {
-        "step": figures.step_rate,
-        "loader": figures.loader_rate,
-        "cores": 1000 * figures.cores / core_ms if core_ms else math.inf,
-    }
-
-
 def judge(figures: Figures) -> Verdict:
     """The verdict on these figures."""
     found = bounds(figures)
@@ -147,7 +77,7 @@ def judge(figures: Figures) -> Verdict:
         efficiency_percent=efficiency,
         crowding_percent=_find_crowding(figures),
         cores_to_feed=math.ceil(feeding) if math.isfinite(feeding) else 0,
-        remedies=tuple(_find_remedies(figures)),
+        remedies=tuple(find_remedies(figures)),
         lines=(),
     )
     return replace(verdict, lines=tuple(_tell(verdict, figures)))
@@ -174,73 +104,6 @@ def _find_limit(figures: Figures) -> tuple[str, float]:
         costs["step"] = figures.step_core_ms
     limit = max(costs, key=lambda name: costs[name])
     return limit, costs[limit] / max(sum(costs.values()), 1e-9)
-
-
-def _find_remedies(figures: Figures) -> list[Remedy]:
-    """Those that help, the best first."""
-    now = min(bounds(figures).values())
-    found = []
-    for propose in _PROPOSALS:
-        for text, changed in propose(figures):
-            gain = min(bounds(changed).values()) / now
-            if gain >= _WORTH:
-                found.append(Remedy(text, gain))
-    return sorted(found, key=lambda remedy: -remedy.gain)[:_MOST_REMEDIES]
-
-
-Proposal = Iterator[tuple[str, Figures]]
-
-
-def _more_workers(figures: Figures) -> Proposal:
-    most = max(figures.cores - 1, 1) if figures.is_gpu else figures.cores
-    if 0 < figures.num_workers < most:
-        rate = figures.loader_rate * most / figures.num_workers
-        yield f"data.num_workers={most}", replace(figures, loader_rate=rate, num_workers=most)
-
-
-def _more_cores(figures: Figures) -> Proposal:
-    if not figures.is_gpu or not math.isfinite(figures.step_rate):
-        return
-    needed = (figures.step_core_ms + figures.loader_core_ms) * figures.step_rate / 1000
-    missing = math.ceil(needed) - figures.cores
-    if missing > 0:
-        cores = figures.cores + missing
-        rate = max(figures.step_rate, figures.loader_rate)
-        word = "core" if missing == 1 else "cores"
-        text = f"{missing} more {word} for loading, which would feed this GPU"
-        yield text, replace(figures, cores=cores, loader_rate=rate)
-
-
-def _smaller_pictures(figures: Figures) -> Proposal:
-    convert = f"swiftsiam convert {figures.data} SMALL.beton --to beton"
-    if figures.smaller is not None:
-        small = figures.without(decode=figures.smaller.decode, crop=figures.smaller.crop)
-        yield f"{convert} --max-side 256", small
-    if figures.part("decode"):
-        side = " --max-side 256" if figures.smaller is not None else ""
-        crop = figures.smaller.crop if figures.smaller is not None else 1.0
-        raw = figures.without(decode=0.0, crop=crop)
-        yield f"{convert} --mode raw{side} (larger on disk)", raw
-
-
-def _faster_reading(figures: Figures) -> Proposal:
-    if figures.part("read") > _MUCH_READING * figures.loader_ms:
-        text = "a faster disk, or one large file or shards in place of small files, at most"
-        yield text, figures.without(read=0.0)
-
-
-def _views_on_gpu(figures: Figures) -> Proposal:
-    if figures.is_gpu and not figures.makes_views_on_gpu:
-        yield "loader.device=gpu (colours and blur beside the step)", figures.without(colour=0.0)
-
-
-_PROPOSALS: tuple[Callable[[Figures], Proposal], ...] = (
-    _more_workers,
-    _more_cores,
-    _smaller_pictures,
-    _faster_reading,
-    _views_on_gpu,
-)
 
 
 def _tell(verdict: Verdict, figures: Figures) -> Iterator[str]:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from swiftsiam.benchmarks.command import main
-from swiftsiam.benchmarks.contestants import CONTESTANTS, Task
+from swiftsiam.benchmarks.contestants import CONTESTANTS, Task, installed
 from swiftsiam.benchmarks.formats import FORMS, converted
-from swiftsiam.benchmarks.loader import choose_counts, find_best, judge_loader
+from swiftsiam.benchmarks.loader import choose_contestants, choose_counts, find_best, judge_loader
 from swiftsiam.benchmarks.racer import MARK
 from swiftsiam.benchmarks.results import read_records
 from swiftsiam.benchmarks.serving import serve
@@ -84,7 +84,7 @@ def test_a_beton_goes_to_the_engine_that_reads_it(
         return []
 
     monkeypatch.setattr(loader, "measure", measure)
-    monkeypatch.setattr(loader, "_show", lambda records: None)
+    monkeypatch.setattr(loader, "show", lambda records: None)
     beton = tmp_path / "x.beton"
     arguments = [f"--data={class_folder}", f"--beton={beton}", f"--json={tmp_path / 'x.json'}"]
     assert main(["loader", *arguments, "--engines=ffcv,torchvision"]) == 0
@@ -178,9 +178,16 @@ def test_each_form_holds_the_same_pictures_and_is_removed(class_folder: Path) ->
 def test_too_many_pictures_are_not_converted(
     class_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from swiftsiam.benchmarks import formats
+    from swiftsiam.benchmarks import formats, loader
 
     monkeypatch.setattr(formats, "MOST", 5)
+    monkeypatch.setattr(loader, "MOST", 5)
+    chosen = choose_contestants(None, str(class_folder))
+    assert chosen
+    assert all(CONTESTANTS[name].reads is None for name in chosen)
+    reading = next(name for name in installed() if CONTESTANTS[name].reads)
+    with pytest.raises(UserError, match=f"--engines={reading}: 23 pictures would be converted"):
+        choose_contestants(reading, str(class_folder))
     with converted(str(class_folder), ["as-is"]) as paths:
         assert len(paths) == 1
     with (

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from swiftsiam.benchmarks.bounds import Figures
 from swiftsiam.benchmarks.rounds import LoaderRounds, complete, mean_stages, take_steps
-from swiftsiam.benchmarks.verdict import Figures, judge
+from swiftsiam.benchmarks.verdict import judge
 from swiftsiam.pipeline.augment.cpu import ViewKernel
 from swiftsiam.pipeline.augment.spec import AugmentConfig, build_train_specs
 from swiftsiam.pipeline.building import build_loader

@@ -4,9 +4,10 @@ import dataclasses
 import math
 
 import pytest
+from swiftsiam.benchmarks.bounds import Figures, bounds
 from swiftsiam.benchmarks.neighbours import MOST_OTHERS
 from swiftsiam.benchmarks.smaller import Smaller
-from swiftsiam.benchmarks.verdict import PARTS, Figures, bounds, judge, print_verdict
+from swiftsiam.benchmarks.verdict import PARTS, judge, print_verdict
 
 # 2 cores; an image takes the loader 2 ms of a worker's time: 1,000 images/s.
 STAGES = {"read": 0.1, "decode": 1.2, "crop": 0.3, "colour": 0.3, "copy": 0.0, "rest": 0.1}
