@@ -145,7 +145,8 @@ def test_a_record_holds_what_a_figure_needs(class_folder: Path, tmp_path: Path) 
     records = json.loads(out.read_text())
     assert [record["name"] for record in records] == list(FIGURES)
     for record in records:
-        assert record["scope"] == ("end-to-end" if record["name"] == "step" else "loader")
+        is_rate = record["name"] not in ("boundary", "step")
+        assert record["scope"] == ("loader" if is_rate else "loop")
         assert record["engine"] == "ffcv"
         assert (record["batch_size"], record["num_workers"], record["size"]) == (4, 2, 16)
         assert record["work"]
