@@ -73,9 +73,6 @@ class CropWriter:
             ready.record(self.stream)
         return replace(rows.result(), ready=ready)
 
-    def close(self) -> None:
-        return None
-
     def _allocate(self, count: int, size: int, dtype: torch.dtype) -> torch.Tensor:
         shape = (count, size, size, 3)
         return torch.empty(shape, dtype=dtype, device=self._options.device).permute(0, 3, 1, 2)

@@ -74,10 +74,6 @@ class Writer(Protocol):
         """The batch, finished."""
         ...
 
-    def close(self) -> None:
-        """Keep no memory from now on."""
-        ...
-
 
 class DaliEngine:
     """See the module; the contract is `contract.Engine`. `num_workers` are DALI's and the kernel's
@@ -197,7 +193,6 @@ class _Producer:
             for pool in (readers, workers):
                 pool.shutdown(cancel_futures=True)
             decoder.close()
-            writer.close()
 
     def _pieces(self, readers: Executor, writer: Writer) -> Iterator[Piece]:
         """All batches, cut into pieces and read ahead."""

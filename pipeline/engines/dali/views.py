@@ -1,17 +1,15 @@
 """DALI decodes on the CPU, and the kernel makes the views of its pictures in all threads."""
 
 from concurrent.futures import Executor, wait
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
 from ...contract import EngineOptions, Request, Result
-from ..memory import BatchMemory
-from ..rows import RowMaker, Rows
+from ..rows import RowMaker, Rows, allocate
 from .samples import Piece, Sample
-
-_BATCHES = 6  # one or two being made, two that are finished, the trainer's and its last one
 
 
 class ViewWriter:
@@ -21,13 +19,11 @@ class ViewWriter:
 
     def __init__(self, options: EngineOptions) -> None:
         self._options = options
-        self._memory = BatchMemory(
-            num_kept=_BATCHES * len(options.blocks), is_pinned=options.device.type == "cuda"
-        )
+        self._allocate = partial(allocate, is_pinned=options.device.type == "cuda")
         self._maker = RowMaker(options)
 
     def open(self, request: Request) -> Rows:
-        return Rows(request, self._options, allocate=self._memory.empty)
+        return Rows(request, self._options, allocate=self._allocate)
 
     def prepare(self, piece: Piece) -> None:
         return None
@@ -49,9 +45,6 @@ class ViewWriter:
 
     def result(self, rows: Rows) -> Result:
         return rows.result()
-
-    def close(self) -> None:
-        self._memory.close()
 
     def _write(self, rows: Rows, samples: list[Sample]) -> None:
         for sample in samples:
