@@ -23,16 +23,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..pipeline.arguments import Parser, output, whole
-from ..pipeline.contract import Batch
 from ..pipeline.errors import UserError
 from ..pipeline.machine import num_cores
-from ..pipeline.stages import Stages
 from ..pipeline.world import World
-from ..train.config import Config, list_recipes, read_config, replace
-from ..train.device import resolve
-from ..train.job import Job, build_job, open_data
+from ..train.config import Config, read_config, replace
+from ..train.job import Job, open_data
 from .bounds import Figures
 from .inputs import generate_pictures
+from .jobs import add_job_options, build_endless, step_of
 from .machine import default_output
 from .neighbours import Neighbours
 from .results import Record, write_records
@@ -42,7 +40,6 @@ from .spread import spread
 from .verdict import Verdict, as_record, judge, print_verdict
 
 _CACHED = 2048  # pictures that stay in the page cache
-_MANY_EPOCHS = 1_000_000
 _WORK = {
     "step": "the training step on one cached batch, the loader at rest",
     "cached": "the loader on pictures that were read before; no step",
@@ -67,12 +64,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         description="Measure a training job in parts and whole, and say what limits it.",
         epilog="Example: swiftsiam bench train --config imagenet-r50-100ep data.path=/data/train",
     )
-    parser.add_argument(
-        "--config",
-        metavar="NAME|FILE",
-        default="cifar10-cpu",
-        help=f"a recipe ({', '.join(list_recipes())}) or a YAML file (cifar10-cpu)",
-    )
+    add_job_options(parser)
     parser.add_argument("--rounds", type=whole(1, 1000), default=5, help="of each part (5)")
     parser.add_argument("--seconds", type=whole(1, 600), default=3, help="a round takes (3)")
     parser.add_argument(
@@ -80,12 +72,6 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     )
     parser.add_argument(
         "--json", type=output("--json"), help="where to write (benchmarks/results/<machine>)"
-    )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="as of pretrain; without data.path generated pictures are loaded",
     )
     return parser.parse_intermixed_args(argv)
 
@@ -99,15 +85,9 @@ def measure(config: Config, *, rounds: int, seconds: float, cold: bool) -> Measu
         seconds: that one of them should take.
         cold: see `--cold`.
     """
-    config = replace(config, train={"epochs": _MANY_EPOCHS}, data={"val_path": None})
-    config = resolve(config).config
-    stages = Stages(num_workers=config.data.num_workers or 0)
-    job = build_job(config, stages=stages)
+    job = build_endless(config, counts_stages=True)
+    step = step_of(job)
     files = _list_files(job) if cold else []
-
-    def step(batch: Batch) -> None:
-        job.train_step(batch.views, batch.label)
-
     with job.loader, _open_cached(job) as cached_loader:
         loader, cached = LoaderRounds(job.loader), LoaderRounds(cached_loader)
         contestants: dict[str, Callable[[int], Round]] = {

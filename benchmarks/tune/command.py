@@ -18,21 +18,17 @@ from typing import Any
 import yaml
 
 from ...pipeline.arguments import Parser, output, whole
-from ...pipeline.contract import Batch
 from ...pipeline.errors import UserError
 from ...pipeline.files import check_output, write_atomically
 from ...pipeline.sources import recognise
 from ...train.config import (
-    list_recipes,
     parse_config,
     read_config,
     read_values,
-    replace,
     split_override,
 )
-from ...train.device import resolve
-from ...train.job import build_job
 from ..inputs import generate_pictures
+from ..jobs import add_job_options, build_endless, step_of
 from ..machine import default_output
 from ..neighbours import Neighbours
 from ..racer import SWIFTSIAM, Racer, answer, race
@@ -45,7 +41,6 @@ from .search import Changes, Gain, compare, search, tell_changes
 
 _LIMIT_S = 300
 _LAST_ROUNDS = 7
-_MANY_EPOCHS = 1_000_000
 _SCOPES = {"training": "end-to-end", "loader": "loader"}
 _WORK = {
     "training": "the training step fed by the loader",
@@ -62,12 +57,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         epilog="Example: swiftsiam bench tune --config imagenet-r50-100ep data.path=/data/train "
         "--out tuned.yaml",
     )
-    parser.add_argument(
-        "--config",
-        metavar="NAME|FILE",
-        default="cifar10-cpu",
-        help=f"a recipe ({', '.join(list_recipes())}) or a YAML file (cifar10-cpu)",
-    )
+    add_job_options(parser)
     parser.add_argument(
         "--what",
         choices=tuple(_SCOPES),
@@ -82,28 +72,16 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--json", type=output("--json"), help="where to write (benchmarks/results/<machine>)"
     )
-    parser.add_argument(
-        "overrides",
-        nargs="*",
-        metavar="section.key=value",
-        help="as of pretrain; without data.path generated pictures are loaded",
-    )
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     return parser.parse_intermixed_args(argv)
 
 
 def serve(args: argparse.Namespace) -> int:
     """Be one of the settings: rounds of as many seconds as each line on stdin has."""
-    config = read_config(args.config, args.overrides)
-    config = replace(config, train={"epochs": _MANY_EPOCHS}, data={"val_path": None})
-    job = build_job(resolve(config).config)
-
-    def step(batch: Batch) -> None:
-        job.train_step(batch.views, batch.label)
-
+    job = build_endless(read_config(args.config, args.overrides))
     with job.loader:
         rounds = LoaderRounds(job.loader)
-        take = rounds.take if args.what == "loader" else partial(rounds.feed, step)
+        take = rounds.take if args.what == "loader" else partial(rounds.feed, step_of(job))
         rate = take(2).images_per_s
         answer()
         for line in sys.stdin:
