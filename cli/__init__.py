@@ -5,11 +5,13 @@ __version__ = "0.1.0"
 _PUBLIC = {
     "AugmentConfig": "pipeline.augment.spec",
     "Batch": "pipeline.contract",
+    "Encoder": "train.weights.encoder",
     "Loader": "pipeline.loader",
     "UserError": "pipeline.errors",
     "build_eval_spec": "pipeline.augment.spec",
     "build_loader": "pipeline.building",
     "build_train_specs": "pipeline.augment.spec",
+    "load_encoder": "train.weights.encoder",
     "open_source": "pipeline.sources",
 }
 """For use in programs: the name, and where it is defined. Each is imported on use."""

@@ -25,6 +25,8 @@ COMMANDS = {
         "images per second of this machine's loaders, of convert, and all of a GPU",
     ),
     "config": ("train.config_command", "every key of the configuration, or of a recipe"),
+    "export": ("train.weights.export_command", "trained weights as other tools load them"),
+    "import": ("train.weights.import_command", "another trainer's checkpoint as a run folder"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
 }
 

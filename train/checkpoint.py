@@ -9,7 +9,6 @@ import hashlib
 import io
 import pickle
 import re
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +65,16 @@ def _open_seal(content: bytes) -> bytes | None:
     return content if is_whole else None
 
 
+def is_checkpoint(path: Path) -> bool:
+    """Whether a file is one of ours, by its name or by what it says; it may be damaged."""
+    if _NAME.fullmatch(path.name.removesuffix(_SET_ASIDE)):
+        return True
+    with open(path, "rb") as file:
+        head = file.read(len(_MAGIC))
+        file.seek(max(file.seek(0, 2) - 2 * _SEAL_BYTES, 0))
+        return head == _MAGIC or _SEAL in file.read()
+
+
 def list_checkpoints(folder: Path) -> list[Path]:
     """Checkpoints in the order of their steps; those that were set aside do not count."""
     return sorted(p for p in folder.glob("step*.pt") if _NAME.fullmatch(p.name))
@@ -95,7 +104,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
             raise UserError(
                 f"{path}: damaged (its checksum does not match); use another checkpoint"
             )
-        raise UserError(f"{path}: {_what_it_is(path)}; give a run folder or its stepN.pt")
+        raise UserError(f"{path}: not a checkpoint of swiftsiam; give a run folder or its stepN.pt")
     try:
         return torch.load(io.BytesIO(archive), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
@@ -103,31 +112,6 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path}: refused, holds more than tensors and plain data: {reason}"
         ) from None
-
-
-def _what_it_is(path: Path) -> str:
-    """Of a file that is no checkpoint of ours, in words; nothing in it is run."""
-    other = "not a checkpoint of swiftsiam"
-    if not zipfile.is_zipfile(path):
-        return other
-    try:
-        state = torch.load(path, map_location="meta", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, ValueError):
-        return other
-    if not isinstance(state, dict):
-        return f"{other} (a {type(state).__name__} saved by torch)"
-    weights = state.get("state_dict", state)
-    names = [str(name) for name in weights] if isinstance(weights, dict) else []
-    if any(name.startswith("module.encoder.") for name in names):
-        return (
-            f"{other} but of the SimSiam reference code ({state.get('arch', 'no arch')}, epoch "
-            f"{state.get('epoch', 'unknown')}), whose layout cannot be read yet"
-        )
-    if "state_dict" in state:
-        return f"{other} but of another trainer (keys {', '.join(sorted(map(str, state))[:4])})"
-    if any(name.endswith(".weight") for name in names):
-        return f"{other} but plain weights ({names[0]}, …)"
-    return other
 
 
 def load_newest(folder: Path, *, tell: Callable[[str], None]) -> dict[str, Any] | None:

@@ -169,8 +169,12 @@ def replace(config: Config, **sections: dict[str, Any]) -> Config:
 
 def to_yaml(config: Config) -> str:
     """All sections and keys, readable by `read_config`."""
-    plain = TypeAdapter(Config).dump_python(config, mode="json")
-    return yaml.safe_dump(plain, sort_keys=False)
+    return yaml.safe_dump(to_plain(config), sort_keys=False)
+
+
+def to_plain(config: Config) -> dict[str, dict[str, Any]]:
+    """All sections and keys, as JSON and YAML have values."""
+    return TypeAdapter(Config).dump_python(config, mode="json")
 
 
 def split_override(override: str) -> tuple[str, str, Any]:

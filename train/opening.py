@@ -13,7 +13,7 @@ from .device import Resolved, resolve
 from .job import Job, build_job
 from .preflight import check_free_space, tell_left_out, tell_start
 from .report import Report
-from .resume import read_run_config, tell_differences
+from .resume import read_run_config, refuse_imported, tell_differences
 from .run import CONFIG, RunFolder, TakenError, create_run, is_unbegun
 from .trackers import check_trackers
 
@@ -104,6 +104,7 @@ def _check_apart(config: Config) -> None:
 
 def continue_run(args: argparse.Namespace, path: Path, report: Report, world: World) -> OpenedRun:
     """A run that exists, with what may change about it changed."""
+    world.first(lambda: refuse_imported(path))
     stored, config, changes = world.once(lambda: read_run_config(path, args.overrides))
     if args.config:
         differences = world.once(lambda: tell_differences(args.config, args.overrides, stored))

@@ -9,7 +9,7 @@ from ..pipeline.errors import UserError
 from .checkpoint import list_set_aside, load_newest
 from .config import Config, parse_config, read_config, read_values, replace, split_override
 from .divergence import NAME
-from .run import CONFIG, RunFolder
+from .run import CONFIG, IMPORTED, RunFolder
 
 if TYPE_CHECKING:
     from .collapse import CollapsedError
@@ -104,6 +104,15 @@ def read_run_config(path: Path, overrides: list[str], *, field: str = "--resume"
         if _is_in(name, _TOLD):
             changed.append(f"{name}: {old} -> {new}")
     return ResumedConfig(stored, config, tuple(changed))
+
+
+def refuse_imported(path: Path) -> None:
+    """Raise UserError for a folder that `swiftsiam import` has made."""
+    if (path / IMPORTED).exists():
+        raise UserError(
+            f"--resume {path}: holds imported weights, which can be evaluated and exported and not "
+            "trained on; give a run that swiftsiam pretrain has begun"
+        )
 
 
 def tell_differences(name: str, overrides: list[str], stored: Config) -> list[str]:

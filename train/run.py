@@ -20,8 +20,11 @@ from .versions import describe_version
 
 CONFIG = "config.yaml"
 EXIT_CODE = "exit_code"
+IMPORTED = "imported.json"
+"""What tells a folder of imported weights from a run."""
 _LOCK = ".lock"
 _CHECKPOINTS = "checkpoints"
+_METRICS = "metrics.jsonl"
 
 
 class RunFolder:
@@ -37,7 +40,7 @@ class RunFolder:
         """
         self.path = path
         self.checkpoints = path / _CHECKPOINTS
-        self.metrics_path = path / "metrics.jsonl"
+        self.metrics_path = path / _METRICS
         self.curves_path = path / "curves.png"
         try:
             self._lock = Lock(path / _LOCK)
@@ -83,13 +86,8 @@ class RunFolder:
             file.write(json.dumps(record) + "\n")
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """All records. Lines that a kill or a disk has damaged are left out."""
-        try:
-            lines = self.metrics_path.read_bytes().split(b"\n")
-        except FileNotFoundError:
-            return []
-        records = [_parse_record(line) for line in lines]
-        return [record for record in records if record is not None]
+        """See `read_metrics`."""
+        return read_metrics(self.path)
 
     def forget_metrics_after(self, step: int) -> None:
         """Drop the records of steps that a resumed run takes again."""
@@ -137,6 +135,16 @@ class RunFolder:
             self.checkpoints.rmdir()
             self.path.rmdir()
         self.close()
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """All records of a run folder. Lines that a kill or a disk has damaged are left out."""
+    try:
+        lines = (path / _METRICS).read_bytes().split(b"\n")
+    except FileNotFoundError:
+        return []
+    records = [_parse_record(line) for line in lines]
+    return [record for record in records if record is not None]
 
 
 def _parse_record(line: bytes) -> dict[str, Any] | None:

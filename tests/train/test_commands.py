@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from swiftsiam.pipeline.engines import ENGINES
 
@@ -79,16 +80,19 @@ def test_foreign_checkpoints_are_called_by_their_name(
     pictures: Path, here: Cli, tmp_path: Path
 ) -> None:
     weights = {"module.encoder.conv1.weight": torch.zeros(1)}
-    for name, content, word in (
-        ("r.pth.tar", {"epoch": 1, "arch": "resnet50", "state_dict": weights}, "SimSiam reference"),
-        ("l.ckpt", {"state_dict": {"a.weight": torch.zeros(1)}, "hparams": 1}, "another trainer"),
-        ("w.pt", {"conv1.weight": torch.zeros(1)}, "plain weights"),
-        ("t.pt", torch.zeros(1), "a Tensor saved by torch"),
+    for name, content, words in (
+        ("r.pth.tar", {"epoch": 1, "state_dict": weights}, "module.encoder.conv1.weight, …"),
+        ("l.ckpt", {"state_dict": {"a.weight": torch.zeros(1)}, "hparams": 1}, "a.weight, …"),
+        ("t.pt", torch.zeros(1), "holds a Tensor"),
     ):
         torch.save(content, tmp_path / name)
-        refused(here("knn", name, str(pictures / "val")), name, "not a checkpoint", word)
+        refused(here("knn", name, str(pictures / "val")), name, words)
     (tmp_path / "text.pt").write_text("hello")
-    refused(here("knn", "text.pt", str(pictures / "val")), "not a checkpoint of swiftsiam;")
+    refused(
+        here("knn", "text.pt", str(pictures / "val")), "text.pt", "not a checkpoint of swiftsiam"
+    )
+    torch.save(torchvision.models.resnet18().state_dict(), tmp_path / "w.pt")
+    refused(here("knn", "w.pt", str(pictures / "val")), "give BANK and QUERIES")
 
 
 def test_outputs_that_cannot_be_written_are_refused_before_the_work(

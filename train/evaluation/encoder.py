@@ -1,13 +1,11 @@
 """From pictures to features: a checkpoint's backbone, or the pixels themselves."""
 
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from ...model.method import Method, ModelConfig, build_method
 from ...pipeline.augment.spec import IMAGENET_MEAN, IMAGENET_STD
 from ...pipeline.errors import UserError
 from ...pipeline.loader import Loader
@@ -94,21 +92,3 @@ def pool(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Fe
         parts.append((normalized, batch.label, batch.index))
     with torch.inference_mode():
         return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
-
-
-def build_model(config: ModelConfig, state: dict[str, Any], path: Path) -> Method:
-    """The network of a checkpoint.
-
-    Raises:
-        UserError: the weights do not fit the configuration.
-    """
-    model = build_method(config)
-    try:
-        model.load_state_dict(state["model"])
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-        raise UserError(
-            f"{path}: its weights do not fit model.backbone={config.backbone} of the run's "
-            f"config.yaml ({reason})"
-        ) from None
-    return model

@@ -6,15 +6,14 @@ from typing import Any
 
 import torch
 
-from ...model.method import build_method
 from ...pipeline.arguments import Parser, data_path, output, real, user_path, whole
+from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
 from ...pipeline.sources import open_source
-from ..checkpoint import find_checkpoint, load_checkpoint
 from ..config import Config, replace
 from ..device import resolve
-from ..resume import read_run_config
-from .encoder import RawPixels, build_model
+from ..weights.trained import load_trained
+from .encoder import RawPixels
 from .labelled import open_labelled
 from .monitor import evaluate_knn
 
@@ -28,7 +27,10 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "the bank and among the queries does not vote for itself.",
     )
     parser.add_argument(
-        "checkpoint", metavar="CKPT", type=user_path, help="a run folder or its stepN.pt"
+        "checkpoint",
+        metavar="CKPT",
+        type=user_path,
+        help="a run folder or its stepN.pt; an export; another trainer's checkpoint",
     )
     parser.add_argument(
         "data",
@@ -65,16 +67,15 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
 def main(argv: list[str]) -> int:
     """Print the figures; 0 when done."""
     args = parse_arguments(argv)
-    checkpoint = find_checkpoint(args.checkpoint)
-    state = load_checkpoint(checkpoint)
-    run = checkpoint.parent.parent
-    stored = read_run_config(run, [], field=f"CKPT={checkpoint}: its run folder").config
+    trained = load_trained(args.checkpoint)
+    stored = trained.config
+    if len(args.data) == 1 and stored.data.path is None:
+        raise UserError(f"{trained.path}: tells of no training pictures; give BANK and QUERIES")
     bank_path = str(args.data[0]) if len(args.data) == 2 else stored.data.path or ""
     fields = ("BANK" if len(args.data) == 2 else "data.path", "QUERIES")
     bank = open_source(bank_path, field=fields[0])
     queries = open_source(args.data[-1], field=fields[1])
     config = _configure(args, stored, bank_path)
-    model = build_model(config.model, state, checkpoint)
     torch.set_num_threads(config.train.num_threads or torch.get_num_threads())
     data = open_labelled(
         config,
@@ -90,14 +91,13 @@ def main(argv: list[str]) -> int:
             "well; none votes for itself",
             flush=True,
         )
-    networks: dict[str, torch.nn.Module] = {"checkpoint": model.backbone}
+    networks: dict[str, torch.nn.Module] = {"checkpoint": trained.build()}
     if args.floors:
-        torch.manual_seed(config.train.seed)
         networks |= {
             "raw pixels": RawPixels(),
-            "random initialisation": build_method(config.model).backbone,
+            "random initialisation": trained.build_untrained(),
         }
-    figures: dict[str, Any] = {"step": state["step"], "k": config.eval.k}
+    figures: dict[str, Any] = {"step": trained.step, "k": config.eval.k}
     try:
         for name, network in networks.items():
             network.to(config.train.device).to(memory_format=torch.channels_last)  # pyright: ignore

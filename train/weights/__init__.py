@@ -1,0 +1,1 @@
+"""Weights in and out: what others have trained, and what others load."""

@@ -1,0 +1,154 @@
+"""What an export says of itself: config.json as timm reads it, and a model card."""
+
+import json
+from typing import Any
+
+import yaml
+
+from ...model.backbones import BackboneName
+from ...pipeline.augment.spec import ResizeCenterCrop, build_eval_spec
+from ..config import to_plain
+from ..run import read_metrics
+from ..versions import describe_versions
+from .trained import Trained
+
+_METHODS = {
+    "simsiam": 'SimSiam (Chen and He, "Exploring Simple Siamese Representation Learning", CVPR '
+    "2021, arXiv 2011.10566)",
+}
+
+_CARD = """\
+---
+library_name: {library}
+pipeline_tag: image-feature-extraction
+tags:
+- image-feature-extraction
+- self-supervised-learning
+- simsiam
+{tag}---
+
+# {backbone}, pre-trained without labels
+
+A backbone without a classifier: {num_features} pooled features of a picture of {size} px.
+
+## How to load it
+
+```python
+{usage}
+```
+
+## Metrics
+
+{metrics}
+
+## How it was trained
+
+{origin}
+
+Made by {versions}.
+"""
+
+
+def is_torchvisions(backbone: BackboneName) -> bool:
+    """Whether torchvision, timm and Detectron2 have this network under the same name."""
+    return not backbone.startswith("cifar_")
+
+
+def describe_for_hub(trained: Trained, *, num_features: int) -> bytes:
+    """config.json: as timm reads it, where it has the network; with what we read ourselves."""
+    config = trained.config
+    spec = build_eval_spec(config.augment)
+    crop, normalize = spec.crop, spec.normalize
+    assert isinstance(crop, ResizeCenterCrop)
+    content: dict[str, Any] = {
+        "architecture": config.model.backbone,
+        "num_classes": 0,
+        "num_features": num_features,
+        "global_pool": "avg",
+        "pretrained_cfg": {
+            "tag": config.model.method,
+            "input_size": [3, crop.size, crop.size],
+            "fixed_input_size": False,
+            "interpolation": "bilinear",
+            "crop_pct": crop.size / crop.resize,
+            "crop_mode": "center",
+            "mean": list(normalize.mean),
+            "std": list(normalize.std),
+            "num_classes": 0,
+            "pool_size": [7, 7],
+            "first_conv": "conv1",
+            "classifier": "fc",
+        },
+        "swiftsiam": {**_recipe(trained), "metrics": find_metrics(trained)},
+    }
+    return json.dumps(content, indent=2).encode() + b"\n"
+
+
+def write_card(trained: Trained, *, num_features: int) -> bytes:
+    """README.md, as the Hugging Face hub shows it."""
+    config = trained.config
+    backbone = config.model.backbone
+    if is_torchvisions(backbone):
+        library = "timm"
+        usage = (
+            'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True)'
+            '  # or "hf-hub:USER/NAME"'
+        )
+    else:
+        library = "swiftsiam"
+        usage = 'from swiftsiam import load_encoder\n\nnetwork, transform = load_encoder("FOLDER")'
+    metrics = find_metrics(trained)
+    lines = [f"- {name}: {value}" for name, value in metrics.items()]
+    versions = ", ".join(f"{name} {text}" for name, text in describe_versions().items() if text)
+    text = _CARD.format(
+        library=library,
+        tag="- timm\n" if library == "timm" else "",
+        backbone=backbone,
+        num_features=num_features,
+        size=config.augment.size,
+        usage=usage,
+        metrics="\n".join(lines) or "None were measured by what made this export.",
+        origin=_describe_origin(trained),
+        versions=versions,
+    )
+    return text.encode()
+
+
+def find_metrics(trained: Trained) -> dict[str, float]:
+    """Of these weights, as far as the run has measured them: the last at or before their step."""
+    metrics: dict[str, float] = {}
+    if trained.run is None:
+        return metrics
+    step = trained.state["step"]
+    records = [r for r in read_metrics(trained.run) if r["step"] <= step]
+    for name, kind in (("knn", "knn"), ("loss", "train"), ("z_std", "train")):
+        values = [r[name] for r in records if r["type"] == kind and name in r]
+        if values:
+            metrics["knn_percent" if name == "knn" else name] = values[-1]
+    return metrics
+
+
+def _describe_origin(trained: Trained) -> str:
+    state = trained.state
+    if "imported" in state:
+        told = state["imported"]
+        epoch = "" if told["epoch"] is None else f", epoch {told['epoch']}"
+        return f"By another trainer ({told['trainer']}{epoch}); its recipe is not known."
+    if trained.run is None:
+        return "By another trainer; its recipe is not known."
+    method = trained.config.model.method
+    count = f"{state['listing']['count']:,} " if "listing" in state else ""
+    name = _METHODS.get(method, method)
+    recipe = yaml.safe_dump(_recipe(trained), sort_keys=False)
+    return (
+        f"By {name}: {state['step']:,} steps of swiftsiam on {count}pictures, with this "
+        f"configuration:\n\n```yaml\n{recipe}```"
+    )
+
+
+def _recipe(trained: Trained) -> dict[str, Any]:
+    """The sections of the configuration that are known of the weights."""
+    shown = ("augment", "model")
+    if trained.step is not None:
+        shown = (*shown, "optim", "train", "eval")
+    return {name: keys for name, keys in to_plain(trained.config).items() if name in shown}
