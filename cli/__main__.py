@@ -27,7 +27,9 @@ COMMANDS = {
     "config": ("train.config_command", "every key of the configuration, or of a recipe"),
     "export": ("train.weights.export_command", "trained weights as other tools load them"),
     "import": ("train.weights.import_command", "another trainer's checkpoint as a run folder"),
+    "linear": ("train.evaluation.linear_command", "linear evaluation, or fine-tuning"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
+    "report": ("train.reporting.command", "curves, figures and neighbours of runs, side by side"),
 }
 
 

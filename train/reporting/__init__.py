@@ -1,0 +1,1 @@
+"""Runs side by side: figures, curves, and what their features hold to be alike."""
