@@ -46,7 +46,7 @@ def build_table(runs: Sequence[Run]) -> list[Line]:
         *((name, _last(name)) for name in names),
         ("kNN, %", _tell_own_knn),
         *((f"kNN of {name}, %", _floor(name)) for name in _floors(runs)),
-        ("linear, %", _tell_linear),
+        ("by swiftsiam linear, %", _tell_linear),
         ("the paper's linear, %", lambda run: _tell_published(find_published(run.config))),
         ("others' kNN, %", _tell_others_knn),
         ("images/s, end-to-end", lambda run: _number(run.median("images_per_s"), ",.0f")),
@@ -156,8 +156,6 @@ def _floor(name: str) -> Callable[[Run], str]:
 
 
 def _tell_linear(run: Run) -> str:
-    if len(run.linear) == 1:
-        return f"{next(iter(run.linear.values())):.2f}"
     return ", ".join(f"{value:.2f} ({name})" for name, value in run.linear.items()) or NONE
 
 

@@ -119,12 +119,13 @@ class Run:
 
     @cached_property
     def linear(self) -> dict[str, float]:
-        """Linear accuracy by the folder in the run that its summary.json lies in, percent."""
+        """What `swiftsiam linear` has found, percent, by its folder: step and protocol."""
         found = {}
         for file in sorted(self.path.glob("linear*/**/summary.json")):
             accuracy = _read_json(file).get("accuracy")
             if _is_number(accuracy):
-                found[str(file.parent.relative_to(self.path))] = accuracy
+                name = str(file.parent.relative_to(self.path)).removeprefix("linear/")
+                found[name] = accuracy
         return found
 
     def _of(self, kind: str) -> list[dict[str, Any]]:

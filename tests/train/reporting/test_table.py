@@ -74,17 +74,17 @@ def test_a_loss_that_was_not_finite_is_not_drawn(copy: Change) -> None:
     draw_report(read_runs([run]), {})
 
 
-def test_linear_accuracy_is_found(copy: Change) -> None:
-    run = copy("run")
-    assert "linear, %" not in table_of(run)
-    for folder, accuracy in (("linear", 61.25), ("linear-2/best", 62.5)):
+def test_what_linear_has_found(copy: Change) -> None:
+    run, title = copy("run"), "by swiftsiam linear, %"
+    assert title not in table_of(run)
+    for folder, accuracy in (("linear/step10-sgd", 61.25), ("linear-2", 62.5)):
         (run / folder).mkdir(parents=True)
         (run / folder / "summary.json").write_text(json.dumps({"accuracy": accuracy}))
-        if folder == "linear":
-            assert table_of(run)["linear, %"] == ["61.25"]
-    assert table_of(run)["linear, %"] == ["61.25 (linear), 62.50 (linear-2/best)"]
-    (run / "linear" / "summary.json").write_text("{")
-    assert table_of(run)["linear, %"] == ["62.50"]
+    assert table_of(run)[title] == ["61.25 (step10-sgd), 62.50 (linear-2)"]
+    (run / "linear-2" / "summary.json").write_text("{")
+    assert table_of(run)[title] == ["61.25 (step10-sgd)"]
+    (run / "linear" / "step10-sgd" / "summary.json").write_text('{"accuracy": null}')
+    assert title not in table_of(run)
 
 
 def test_the_papers_figure_stands_beside(copy: Change) -> None:
