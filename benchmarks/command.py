@@ -11,6 +11,7 @@ _BENCHMARKS = {
     "train": ".train",
     "tune": ".tune.command",
     "loop": ".loop",
+    "knn": ".knn",
     "convert": ".convert",
     "compare": ".compare",
     "tables": ".tables",

@@ -8,7 +8,7 @@ T) (Wu et al., "Unsupervised feature learning via non-parametric instance discri
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -16,7 +16,9 @@ from annotated_types import Ge, Le
 from pydantic import ConfigDict
 
 from ...pipeline.errors import UserError
-from .encoder import Features
+
+if TYPE_CHECKING:
+    from .encoder import Features  # brings libraries of the loader: 60 MB, for a name
 
 _SIMILARITIES = 1 << 24  # of one chunk: 64 MB in float32
 _SIMILARITIES_ON_GPU = 1 << 27  # 512 MB: where a bank of a million leaves 13 queries, 104 a launch
@@ -120,8 +122,8 @@ def _by_chunk(
 
 
 def count_right(
-    queries: Features,
-    bank: Features,
+    queries: "Features",
+    bank: "Features",
     *,
     k: int,
     temperature: float,

@@ -2,6 +2,8 @@
 
 import contextlib
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +170,40 @@ def test_near_neighbours_weigh_more() -> None:
     labels = torch.tensor([0, 1, 1])
     assert predict(query, bank, labels, k=3, temperature=0.1).item() == 0
     assert predict(query, bank, labels, k=3, temperature=10.0).item() == 1
+
+
+def test_equal_pictures_vote_each_and_equal_votes_go_to_the_first_class() -> None:
+    bank = F.normalize(torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0], [0.0, 1.0]]), dim=1)
+    query = torch.tensor([[1.0, 0.0]])
+    for labels, wanted in (([2, 1, 1, 0], 1), ([2, 1, 2, 0], 2), ([0, 2, 2, 1], 2)):
+        assert predict(query, bank, torch.tensor(labels), k=3, temperature=0.1).item() == wanted
+    labels = torch.tensor([2, 1, 0, 1])
+    assert predict(query, bank, labels, k=3, temperature=0.1).item() == 0
+
+
+CHILD = """
+import resource, torch
+from swiftsiam.train.evaluation.knn import predict
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.set_num_threads(1)
+bank, queries = torch.randn(20_000, 32), torch.randn(16_000, 32)
+labels = torch.arange(20_000) % 10
+predict(queries[:8], bank[:500], labels, k=20, temperature=0.1)  # libraries start
+before = peak()
+predict(queries, bank, labels, k=20, temperature=0.1)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_memory_is_that_of_a_chunk_and_not_of_all_similarities() -> None:
+    """In a process of its own, since a peak is of all that was before."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True, timeout=500, check=True
+    )
+    chunk, whole = 4 * knn._SIMILARITIES, 4 * 20_000 * 16_000
+    assert 3 * chunk < whole
+    assert int(done.stdout) < 2 * chunk
