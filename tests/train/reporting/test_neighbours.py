@@ -56,14 +56,14 @@ def test_neighbours_are_those_of_a_search_of_all(
         assert [n.similarity for n in row.neighbours] == pytest.approx(best, abs=1e-5)
         own = similarity[[n.shown.index for n in row.neighbours]]
         assert own == pytest.approx(best, abs=1e-5)
-        _assert_shown(row.query, query_source, pictures / "val")
+        assert_shown(row.query, query_source, pictures / "val")
         for neighbour in row.neighbours:
-            _assert_shown(neighbour.shown, bank_source, pictures / "train")
+            assert_shown(neighbour.shown, bank_source, pictures / "train")
             assert neighbour.is_right == (neighbour.shown.class_name == row.query.class_name)
     assert found.chance == 0.5
 
 
-def _assert_shown(shown: Any, source: Any, folder: Path) -> None:
+def assert_shown(shown: Any, source: Any, folder: Path) -> None:
     key = source.key(shown.index)
     assert key.startswith(f"{shown.class_name}/")
     with Image.open(folder / key) as image:
@@ -79,6 +79,26 @@ def test_classes_are_compared_by_name(copy: Change, pictures: Path, tmp_path: Pa
     for row in found.rows:
         right = [n.shown.class_name for n in row.neighbours if n.is_right]
         assert right == ["light"] * 20
+
+
+def test_pictures_that_cannot_be_read_are_left_out(
+    copy: Change, pictures: Path, tmp_path: Path
+) -> None:
+    """All others stay in their places: each is shown as its file has it."""
+    data = tmp_path / "pictures"
+    shutil.copytree(pictures, data)
+    for split in ("train", "val"):
+        (data / split / "dark" / "1.png").write_bytes(b"")
+    run = copy("hurt", {str(pictures): str(data)})
+    found = search(run, num_queries=12, k=40)
+    assert found.num_bank == 39
+    assert len(found.rows) == 11
+    bank_source, query_source = open_source(data / "train"), open_source(data / "val")
+    for row in found.rows:
+        assert_shown(row.query, query_source, data / "val")
+        assert len(row.neighbours) == 39
+        for neighbour in row.neighbours:
+            assert_shown(neighbour.shown, bank_source, data / "train")
 
 
 def test_a_picture_is_not_its_own_neighbour(copy: Change, pictures: Path, tmp_path: Path) -> None:
@@ -116,7 +136,8 @@ def test_queries_are_of_different_classes() -> None:
 
 
 def test_neighbours_in_the_picture(made: Path) -> None:
-    found = search(made)
+    found = search(made, k=25)  # 20 of the bank are of the query's class
+    assert 0 < found.num_right < found.num_shown
     figure = draw_report(read_runs([made]), {"run": found})
     rows = [axes for axes in figure.axes if axes.images]
     assert len(rows) == len(found.rows)
