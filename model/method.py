@@ -64,6 +64,8 @@ class Group(NamedTuple):
     parameters: list[nn.Parameter]
     decays: bool
     """Whether the rate follows the schedule; otherwise it stays, but for the warm-up."""
+    scale: float = 1.0
+    """Of the rate, over that of the other groups."""
 
 
 class Method(nn.Module):

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..pipeline.augment.sampler import PARAMS, draw_view, pack_spec
-from ..pipeline.augment.spec import build_train_specs
 from ..pipeline.decode import decode_rgb
 from ..pipeline.errors import BadSampleError, UserError
 from ..pipeline.files import write_atomically
@@ -66,7 +65,7 @@ def _describe(job: "Job", index: int, *, epoch: int) -> dict[str, Any]:
         return sample | {"bad": str(error)}
     drawn = np.zeros(1, PARAMS)
     views = []
-    for view, spec in enumerate(build_train_specs(job.config.augment)):
+    for view, spec in enumerate(job.loader.options.specs):
         seed = np.uint64(job.config.train.seed)
         draw_view(
             pack_spec(spec)[0],

@@ -1,32 +1,28 @@
 """A training job: everything that a run trains with, made from its configuration."""
 
 import dataclasses
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
-from ..model.method import Method, build_method
-from ..pipeline.augment.spec import build_train_specs
+from ..model.method import Method
 from ..pipeline.building import build_loader
 from ..pipeline.engines import RESIDENT
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader
-from ..pipeline.order import choose_indices
 from ..pipeline.sources import Source, open_source
-from ..pipeline.sources.torchvision_spec import are_same
 from ..pipeline.stages import Stages
 from ..pipeline.world import World
 from .config import Config, TrainConfig
 from .device import Choice, place_views, settle_compile, view_dtype
-from .evaluation.labelled import LabelledData, open_labelled
 from .lanes import build_step, choose_lanes
 from .optim import build_learning_rate, load_optimizer
 from .parallel import Sharing
 from .schedule import LearningRate
 from .step import TrainStep
+from .task import Task
 
 
 @dataclass(kw_only=True)
@@ -52,6 +48,8 @@ class Job:
     """What depends on the data: where views are made, whether compiling pays; and why."""
     world: World
     """The processes that share it."""
+    task: Task
+    """What it is for."""
 
     @property
     def scheduled_step(self) -> int:
@@ -71,12 +69,12 @@ class Job:
     @property
     def resume_command(self) -> str:
         """What continues it, in as many processes."""
-        resume = f"pretrain --resume {shlex.quote(self.config.run.dir or '')}"
+        command = self.task.command(self.config)
         if self.world.is_alone:
-            return f"swiftsiam {resume}"
+            return f"swiftsiam {command}"
         here, size = self.world.local_size, self.world.size
         nodes = f"--nnodes={size // here} … " if size > here else ""
-        return f"torchrun {nodes}--nproc-per-node={here} -m swiftsiam {resume}"
+        return f"torchrun {nodes}--nproc-per-node={here} -m swiftsiam {command}"
 
     def state(self) -> dict[str, Any]:
         """All that a resumed run needs: tensors and plain types. All ranks call it."""
@@ -109,15 +107,22 @@ class Job:
         self.loader.load(self.place)
 
 
-def build_job(config: Config, world: World | None = None, *, stages: Stages | None = None) -> Job:
+def build_job(
+    config: Config,
+    world: World | None = None,
+    *,
+    task: Task | None = None,
+    stages: Stages | None = None,
+) -> Job:
     """Model, optimiser and loader of a resolved configuration; the same seed gives the same job.
 
     Args:
         config: of `resolve`, the same on all ranks.
         world: the processes that share the job, all of which call this.
+        task: what it is for; None: pre-training.
         stages: where the loader's workers count their time.
     """
-    world = world or World()
+    world, task = world or World(), task or Task()
     train = config.train
     lanes = world.everyone(lambda: choose_lanes(train, world_size=world.size))
     world.settle(device=train.device, timeout_s=train.timeout_s)
@@ -128,16 +133,15 @@ def build_job(config: Config, world: World | None = None, *, stages: Stages | No
     path = config.data.path
     source = world.everyone(lambda: open_source(path))
     _check_same(source, world, path)
+    config = world.everyone(lambda: task.settle(config, source))
     config, views = world.once(lambda: place_views(config, source))
-    loader = world.everyone(lambda: open_data(config, source, world, stages=stages))
-    if config.data.val_path is not None:
-        # A mistake in the validation data must not wait for its turn.
-        world.everyone(lambda: open_val_data(config, source, max_queries=None, world=world).check())
+    loader = world.everyone(lambda: open_data(config, source, world, task=task, stages=stages))
+    task.check(config, source, world)
     steps = train.epochs * loader.batches_per_epoch
     config, compiled = world.once(lambda: settle_compile(config, steps=steps))
     lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
     torch.manual_seed(train.seed)
-    model = build_method(config.model).to(train.device)
+    model = task.build(config, source).to(train.device)
     rate = build_learning_rate(
         config.optim,
         batch_size=train.batch_size,
@@ -159,6 +163,7 @@ def build_job(config: Config, world: World | None = None, *, stages: Stages | No
         place=loader.state(),
         decided={"compile": compiled, "views": views},
         world=world,
+        task=task,
     )
 
 
@@ -187,6 +192,7 @@ def open_data(
     source: Source,
     world: World,
     *,
+    task: Task | None = None,
     indices: np.ndarray | None = None,
     stages: Stages | None = None,
 ) -> Loader:
@@ -196,15 +202,17 @@ def open_data(
         config: of `build_job`, with the views placed.
         source: of its pictures.
         world: the processes that share it.
-        indices: (N,) of the pictures to take; None: as the configuration has it.
+        task: what they are for; None: pre-training.
+        indices: (N,) of the pictures to take; None: those of the task.
         stages: where the workers count their time.
     """
     train = config.train
+    task = task or Task()
     if indices is None:
-        indices = choose_indices(len(source), limit=config.data.limit, seed=train.seed)
+        indices = task.choose(config, source)
     return build_loader(
         source=source,
-        specs=build_train_specs(config.augment),
+        specs=task.specs(config),
         global_batch_size=train.batch_size,
         train=True,
         seed=train.seed,
@@ -222,22 +230,4 @@ def open_data(
         decoder=config.loader.decoder_options(),
         stall_s=config.data.stall_s,
         stages=stages,
-    )
-
-
-def open_val_data(
-    config: Config, source: Source, *, max_queries: int | None, world: World
-) -> LabelledData:
-    """The run's own validation data, this rank's share; all where `max_queries` is None."""
-    path, val_path = config.data.path, config.data.val_path
-    assert path is not None
-    assert val_path is not None
-    return open_labelled(
-        config,
-        source,
-        open_source(val_path, field="data.val_path"),
-        fields=(f"data.path={path}", f"data.val_path={val_path}"),
-        max_queries=max_queries,
-        splits=are_same(path, val_path),
-        world=world,
     )

@@ -33,13 +33,13 @@ class Keeper:
         knn = [] if run is None else [r["knn"] for r in run.read_metrics() if r["type"] == "knn"]
         self._best = max(knn, default=float("-inf"))
 
-    def save(self, state: dict[str, Any], *, step: int, knn: float | None = None) -> None:
+    def save(self, state: dict[str, Any], *, step: int, worth: float | None = None) -> None:
         """Copy the state and write it in the background, behind the one before.
 
         Args:
             state: of `Job.state`.
             step: its number.
-            knn: of these weights, percent, where that is known.
+            worth: of these weights, as `Task.evaluate` has it, where that is known.
 
         Raises:
             MachineError: the one before could not be written.
@@ -47,9 +47,9 @@ class Keeper:
         if self._run is None:
             return
         self.wait()
-        is_best = knn is not None and knn >= self._best
-        if knn is not None and is_best:
-            self._best = knn
+        is_best = worth is not None and worth >= self._best
+        if worth is not None and is_best:
+            self._best = worth
         arguments = (_copy(state), step, is_best and self._config.keep_best)
         # Not a daemon: an interpreter that ends waits for the last one.
         self._thread = threading.Thread(target=self._write, args=arguments, name="checkpoint")

@@ -15,6 +15,7 @@ from .preflight import check_free_space, tell_left_out, tell_start
 from .report import Report
 from .resume import read_run_config, refuse_imported, tell_differences
 from .run import CONFIG, RunFolder, TakenError, create_run, is_unbegun
+from .task import Task
 from .trackers import check_trackers
 
 
@@ -63,13 +64,18 @@ def _read_new(args: argparse.Namespace) -> Config | None:
 
 
 def begin_run(
-    config: Config, report: Report, *, name: str, world: World | None = None
+    config: Config,
+    report: Report,
+    *,
+    name: str,
+    world: World | None = None,
+    task: Task | None = None,
 ) -> OpenedRun:
-    """A new run of this configuration, and its folder."""
+    """A new run of this configuration, and its folder; of another task than pre-training too."""
     world = world or World()
     config, reasons = world.once(lambda: settle(config, world))
     world.first(lambda: _check_apart(config))
-    job = build_job(config, world)
+    job = build_job(config, world, task=task)
     tell_start(job, reasons, report)
     created = world.first(lambda: _create(job, name=name))
     run = created and created[0]
@@ -102,7 +108,14 @@ def _check_apart(config: Config) -> None:
             )
 
 
-def continue_run(args: argparse.Namespace, path: Path, report: Report, world: World) -> OpenedRun:
+def continue_run(
+    args: argparse.Namespace,
+    path: Path,
+    report: Report,
+    world: World,
+    *,
+    task: Task | None = None,
+) -> OpenedRun:
     """A run that exists, with what may change about it changed."""
     world.first(lambda: refuse_imported(path))
     stored, config, changes = world.once(lambda: read_run_config(path, args.overrides))
@@ -113,7 +126,7 @@ def continue_run(args: argparse.Namespace, path: Path, report: Report, world: Wo
     run = world.first(lambda: RunFolder(path))
     try:
         config = world.once(lambda: settle(config, world).config)
-        job = build_job(config, world)
+        job = build_job(config, world, task=task)
         world.first(lambda: _take_up(job, run, stored, starts_over=args.start_over))  # type: ignore[arg-type]
         tell_left_out(job, report)
         report.note(f"run folder: {path}")

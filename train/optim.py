@@ -1,4 +1,4 @@
-"""SGD as the paper has it: weight decay on everything, the predictor's rate constant."""
+"""SGD as the paper has it: weight decay on everything, the predictor's rate constant; and LARS."""
 
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
@@ -10,6 +10,8 @@ from pydantic import ConfigDict
 from ..model.method import Method
 from .schedule import LearningRate
 
+_TRUST = 0.001
+
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
@@ -19,8 +21,10 @@ class OptimConfig:
 
     base_lr: Annotated[float, Gt(0)] = 0.05
     """Learning rate for a batch of 256; scaled linearly with the batch."""
+    optimizer: Literal["sgd", "lars"] = "sgd"
+    """sgd: as in the paper; lars: each layer at a rate of its own, for large batches and heads."""
     momentum: Annotated[float, Ge(0)] = 0.9
-    """Of SGD."""
+    """Of either."""
     weight_decay: Annotated[float, Ge(0)] = 1e-4
     """On all parameters, BatchNorm's and biases included."""
     predictor_lr: Literal["constant", "decayed"] = "constant"
@@ -33,19 +37,33 @@ class OptimConfig:
 
 def build_optimizer(
     model: Method, config: OptimConfig, *, lr: float, fused: bool = True
-) -> torch.optim.SGD:
-    """SGD over the method's groups of parameters, each with its own rate.
+) -> torch.optim.Optimizer:
+    """The optimiser over the method's groups of parameters, each with its own rate.
 
-    Fused, since only that kind can skip a step by a flag on the device (see `TrainStep`); torch's
-    own choice for comparison.
+    SGD is fused, since only that kind can skip a step by a flag on the device (see `TrainStep`);
+    torch's own choice for comparison. LARS waits for the device instead.
     """
-    groups = [
-        {"params": group.parameters, "decays": group.decays or config.predictor_lr == "decayed"}
+    groups: list[dict[str, Any]] = [
+        {
+            "params": group.parameters,
+            "decays": group.decays or config.predictor_lr == "decayed",
+            "scale": group.scale,
+            "lr": lr * group.scale,
+        }
         for group in model.parameter_groups()
     ]
-    optimizer = torch.optim.SGD(
-        groups, lr=lr, momentum=config.momentum, weight_decay=config.weight_decay, fused=fused
-    )
+    options: dict[str, Any] = {
+        "lr": lr,
+        "momentum": config.momentum,
+        "weight_decay": config.weight_decay,
+    }
+    if config.optimizer == "lars":
+        from timm.optim import Lars  # takes a second, which others keep
+
+        # As apex's LARC around SGD, which the reference evaluates with: also without weight decay.
+        optimizer = Lars(groups, trust_coeff=_TRUST, always_adapt=True, **options)
+    else:
+        optimizer = torch.optim.SGD(groups, fused=fused, **options)
     if config.momentum:
         # A first step that is skipped would leave the buffer that it makes uninitialised.
         for group in groups:
@@ -70,7 +88,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, rate: LearningRate, *, s
     """Give each group its rate for this step; returns the encoder's."""
     current = rate.at(step)
     for group in optimizer.param_groups:
-        lr = current if group["decays"] else rate.constant_at(step)
+        lr = group["scale"] * (current if group["decays"] else rate.constant_at(step))
         if isinstance(group["lr"], torch.Tensor):
             group["lr"].fill_(lr)  # in its place, where a graph looks for it
         else:

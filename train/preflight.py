@@ -38,10 +38,16 @@ def tell_start(job: "Job", reasons: dict[str, Choice], report: Report) -> None:
         "batch": f"{config.train.batch_size} pictures, {loader.batches_per_epoch} steps an "
         f"epoch, {config.train.epochs} epochs",
         "learning rate": f"{job.rate.peak:g} ({config.optim.base_lr:g} x batch / 256), "
-        f"{job.rate.warmup_epochs} epochs of warm-up, predictor {config.optim.predictor_lr}",
+        f"{job.rate.warmup_epochs} epochs of warm-up{_describe_constant(job)}",
     }
     report.note(format_pairs(lines))
     tell_left_out(job, report)
+
+
+def _describe_constant(job: "Job") -> str:
+    if all(group.decays for group in job.model.parameter_groups()):
+        return ""
+    return f", predictor {job.config.optim.predictor_lr}"
 
 
 def tell_left_out(job: "Job", report: Report) -> None:

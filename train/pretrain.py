@@ -16,7 +16,6 @@ from .job import Job
 from .journal import Journal
 from .keeper import Keeper
 from .memory import tell_out_of_memory
-from .monitor import evaluate_if_due, measure_floors
 from .opening import OpenedRun
 from .optim import set_learning_rate
 from .report import MetricsFile, Report
@@ -64,8 +63,8 @@ def train(job: Job, keeper: Keeper, report: Report) -> bool:
                     return False
             job.place = job.loader.state()
             with stopwatch.paused():
-                knn = evaluate_if_due(job, report, epoch=epoch)
-                _save(job, keeper, knn=knn)
+                worth = job.task.evaluate(job, report, epoch=epoch)
+                _save(job, keeper, worth=worth)
             last_saved = time.monotonic()
             (is_stopped,) = world.agree(stop.asked)
             if is_stopped and job.step < job.total_steps:
@@ -106,10 +105,10 @@ def _saved_in_the_end(job: Job, keeper: Keeper) -> Iterator[None]:
         raise
 
 
-def _save(job: Job, keeper: Keeper, *, knn: float | None = None) -> None:
+def _save(job: Job, keeper: Keeper, *, worth: float | None = None) -> None:
     """All ranks call it, since the state is that of all of them."""
     job.train_step.check()
-    keeper.save(job.state(), step=job.step, knn=knn)
+    keeper.save(job.state(), step=job.step, worth=worth)
 
 
 def pretrain(
@@ -140,8 +139,8 @@ def pretrain(
         report.log("change", job.step, text=text)
     if change:
         _save(job, keeper)  # or a resume after a kill would ask again
-    if not resumed and job.config.eval.floors and job.config.data.val_path:
-        measure_floors(job, report)
+    if not resumed:
+        job.task.begin(job, report)
     begun_at = job.step
     failure, finished, is_full = None, False, False
     try:

@@ -142,7 +142,7 @@ class TrainStep:
         ]
         # GradScaler's own check; multiplied by one the gradients keep their bits.
         torch._amp_foreach_non_finite_check_and_unscale_(gradients, self._diverged, self._one)
-        if self.optimizer.defaults["fused"]:
+        if self.optimizer.defaults.get("fused"):
             self.optimizer.grad_scale = None  # type: ignore[attr-defined]
             self.optimizer.found_inf = self._diverged  # type: ignore[attr-defined]
             self.optimizer.step()

@@ -10,7 +10,7 @@ from .versions import describe_versions
 if TYPE_CHECKING:
     from .job import Job
 
-_SHOWN = ("knn", "images_per_s", "data_wait_percent")
+_SHOWN = ("knn", "accuracy", "images_per_s", "data_wait_percent")
 
 
 def build_summary(job: "Job", metrics: list[dict[str, Any]], *, bad: list[str]) -> dict[str, Any]:
@@ -20,14 +20,10 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]], *, bad: list[str]) 
     """
     steps = [r for r in metrics if r["type"] == "train"]
     paces = steps[1:] or steps
-    knn = [r for r in metrics if r["type"] == "knn"]
-    floors = {r["network"]: r["knn"] for r in metrics if r["type"] == "floor"}
     return {
         **last_figures(steps),
         "figures": figure_names(steps),
-        "knn": knn[-1]["knn"] if knn else None,
-        "knn_random_initialisation": knn[0]["knn"] if knn and knn[0]["step"] == 0 else None,
-        "knn_raw_pixels": floors.get("raw pixels"),
+        **job.task.summarise(metrics),
         "images_per_s": statistics.median(r["images_per_s"] for r in paces),
         "data_wait_percent": statistics.median(r["data_wait_percent"] for r in paces),
         "steps": job.step,
@@ -45,4 +41,4 @@ def build_summary(job: "Job", metrics: list[dict[str, Any]], *, bad: list[str]) 
 def choose_shown(summary: Mapping[str, Any]) -> dict[str, float]:
     """What a person wants to see of it at the end."""
     names = (*summary["figures"], *_SHOWN)
-    return {name: summary[name] for name in names if summary[name] is not None}
+    return {name: summary[name] for name in names if summary.get(name) is not None}

@@ -40,7 +40,7 @@ class Usage(NamedTuple):
     """How the figures of a log point are had."""
 
     flops: int | None
-    """Of training on one picture; None: the method's could not be counted."""
+    """Of training on one picture; None: they were not counted."""
     peak: float | None
     """FLOP/s of all devices together; None: not known."""
     is_cuda: bool
@@ -51,7 +51,7 @@ class Usage(NamedTuple):
         config = job.config
         is_cuda = config.train.device == "cuda"
         peak = find_peak(torch.cuda.get_device_name(), config.train.precision) if is_cuda else None
-        flops = _count(config.model, job.num_views, config.augment.size)
+        flops = job.task.count_flops(config)
         return cls(flops, None if peak is None else peak * job.world.size, is_cuda)
 
     def take(self, images_per_s: float) -> dict[str, float]:
@@ -63,7 +63,8 @@ class Usage(NamedTuple):
 
 
 @cache
-def _count(model: ModelConfig, num_views: int, size: int) -> int | None:
+def count_of(model: ModelConfig, num_views: int, size: int) -> int | None:
+    """Operations of training on one picture by a method; None: they cannot be counted."""
     try:
         return count_flops(model, num_views=num_views, size=size)
     except NotImplementedError:  # something in the method that has no form without data

@@ -209,6 +209,12 @@ def build_train_specs(config: AugmentConfig) -> tuple[AugmentSpec, AugmentSpec]:
     return spec, spec
 
 
+def build_linear_spec(config: AugmentConfig) -> AugmentSpec:
+    """The training view of linear evaluation: a crop of 8 to 100 % of the area, and the flip."""
+    crop = RandomResizedCrop(size=config.size, scale=(0.08, 1.0))
+    return AugmentSpec(ops=(crop, HorizontalFlip(), Normalize()))
+
+
 def build_eval_spec(config: AugmentConfig) -> AugmentSpec:
     """The evaluation view: 256 → 224, the same ratio at other sizes; cifar: the whole picture."""
     resize = config.size if config.preset == "cifar" else round(config.size * 256 / 224)

@@ -52,7 +52,7 @@ def test_a_checkpoint_is_of_its_step_whatever_comes_meanwhile(
 def test_the_newest_and_the_best_are_kept(run: RunFolder) -> None:
     keeper = Keeper(run, RunConfig(keep_checkpoints=2))
     for step, knn in enumerate((10.0, 60.0, None, 30.0, 20.0), start=1):
-        keeper.save(state(float(step)), step=step, knn=knn)
+        keeper.save(state(float(step)), step=step, worth=knn)
     keeper.wait()
     names = sorted(path.name for path in run.checkpoints.iterdir())
     assert names == [BEST, "step000000004.pt", "step000000005.pt"]
@@ -61,10 +61,10 @@ def test_the_newest_and_the_best_are_kept(run: RunFolder) -> None:
     for step, knn in ((2, 60.0), (4, 30.0)):
         run.log({"type": "knn", "step": step, "knn": knn})
     keeper = Keeper(run, RunConfig(keep_checkpoints=2))
-    keeper.save(state(6.0), step=6, knn=50.0)
+    keeper.save(state(6.0), step=6, worth=50.0)
     keeper.wait()
     assert saved(run, BEST) == 2.0
-    keeper.save(state(7.0), step=7, knn=61.0)
+    keeper.save(state(7.0), step=7, worth=61.0)
     keeper.wait()
     assert saved(run, BEST) == 7.0
 
@@ -77,14 +77,14 @@ def test_the_best_is_a_copy_where_there_are_no_links(
 
     monkeypatch.setattr(Path, "hardlink_to", refuse)
     keeper = Keeper(run, RunConfig())
-    keeper.save(state(3.0), step=1, knn=1.0)
+    keeper.save(state(3.0), step=1, worth=1.0)
     keeper.wait()
     assert saved(run, BEST) == 3.0
 
 
 def test_nothing_is_called_best_that_is_not_asked_for(run: RunFolder) -> None:
     keeper = Keeper(run, RunConfig(keep_best=False))
-    keeper.save(state(1.0), step=1, knn=99.0)
+    keeper.save(state(1.0), step=1, worth=99.0)
     keeper.wait()
     assert not (run.checkpoints / BEST).exists()
 
@@ -110,5 +110,5 @@ def test_what_cannot_be_written_is_told_by_the_next_call(
 
 def test_ranks_without_the_folder_write_nothing() -> None:
     keeper = Keeper(None, RunConfig())
-    keeper.save(state(1.0), step=1, knn=1.0)
+    keeper.save(state(1.0), step=1, worth=1.0)
     keeper.wait()

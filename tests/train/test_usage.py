@@ -85,6 +85,6 @@ def test_a_method_that_cannot_be_counted_is_none(monkeypatch: pytest.MonkeyPatch
         raise NotImplementedError("Cannot copy out of meta tensor; no data!")
 
     monkeypatch.setattr(usage, "count_flops", refuse)
-    usage._count.cache_clear()
-    assert usage._count(ModelConfig(), 2, 224) is None
-    usage._count.cache_clear()
+    usage.count_of.cache_clear()
+    assert usage.count_of(ModelConfig(), 2, 224) is None
+    usage.count_of.cache_clear()

@@ -1,5 +1,6 @@
 """From pictures to features: a checkpoint's backbone, or the pixels themselves."""
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import torch
@@ -80,15 +81,22 @@ def extract_features(
     return Features(*(column[rows] for column in pooled))
 
 
+def each_batch(
+    backbone: nn.Module, loader: Loader, *, autocast: torch.autocast
+) -> Iterator[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """(B, d) features as the network makes them, labels and indices; never waits for the device."""
+    # The loader works outside of inference mode: a tensor that it keeps may meet autograd later.
+    for batch in loader:
+        with torch.inference_mode(), autocast:
+            features = backbone(batch.views[0])
+        yield features, batch.label, batch.index
+
+
 def pool(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
     """Features of all rows that the loader yields, padding included; never waits for the device."""
     parts: list[tuple[torch.Tensor, ...]] = []
-    # The loader works outside of inference mode: a tensor that it keeps may meet autograd later.
-    for batch in loader:
+    for features, label, index in each_batch(backbone, loader, autocast=autocast):
         with torch.inference_mode():
-            with autocast:
-                features = backbone(batch.views[0])
-            normalized = F.normalize(features.float(), dim=1)
-        parts.append((normalized, batch.label, batch.index))
+            parts.append((F.normalize(features.float(), dim=1), label, index))
     with torch.inference_mode():
         return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))

@@ -76,21 +76,7 @@ def open_labelled(
     Raises:
         UserError: no labels, or a class that the bank lacks.
     """
-    for source, name in zip((bank, queries), fields, strict=True):
-        if not source.classes:
-            raise UserError(
-                f"{name}: has no class folders, and kNN needs labels; give labelled data"
-            )
-    # One system's file names are another's decomposed ("é" in one character or two).
-    place = {unicodedata.normalize("NFC", name): label for label, name in enumerate(bank.classes)}
-    asked = [unicodedata.normalize("NFC", name) for name in queries.classes]
-    missing = [name for name in asked if name not in place]
-    if missing:
-        raise UserError(
-            f"{fields[1]}: class {missing[0]!r} is not among the {len(bank.classes)} "
-            "classes of the bank; both need the same class folders"
-        )
-    labels = torch.tensor([place[name] for name in asked])
+    labels = match_classes(bank, queries, fields=fields)
     seed, max_bank = config.train.seed, config.eval.max_bank
     voting = choose_indices(len(bank), limit=max_bank, seed=seed)
     if splits:
@@ -100,10 +86,33 @@ def open_labelled(
     else:
         asking = choose_indices(len(queries), limit=max_queries, seed=seed)
     return LabelledData(
-        bank=_eval_loader(config, bank, voting, world or World()),
-        queries=_eval_loader(config, queries, asking, world or World()),
+        bank=open_eval_loader(config, bank, voting, world or World()),
+        queries=open_eval_loader(config, queries, asking, world or World()),
         query_labels=labels,
     )
+
+
+def match_classes(known: Source, asked: Source, *, fields: tuple[str, str]) -> torch.Tensor:
+    """(C,) int64: a class of `asked` → the class of the same name in `known`.
+
+    Raises:
+        UserError: one has no labels, or a class is not known; named by `fields`.
+    """
+    for source, name in zip((known, asked), fields, strict=True):
+        if not source.classes:
+            raise UserError(
+                f"{name}: has no class folders, and labels are needed; give labelled data"
+            )
+    # One system's file names are another's decomposed ("é" in one character or two).
+    place = {unicodedata.normalize("NFC", name): label for label, name in enumerate(known.classes)}
+    names = [unicodedata.normalize("NFC", name) for name in asked.classes]
+    missing = [name for name in names if name not in place]
+    if missing:
+        raise UserError(
+            f"{fields[1]}: class {missing[0]!r} is not among the {len(known.classes)} classes of "
+            f"{fields[0]}; both need the same class folders"
+        )
+    return torch.tensor([place[name] for name in names])
 
 
 def find_shared(
@@ -128,7 +137,17 @@ def find_shared(
     return shared
 
 
-def _eval_loader(config: Config, source: Source, indices: np.ndarray, world: World) -> Loader:
+def open_eval_loader(
+    config: Config, source: Source, indices: np.ndarray | None, world: World
+) -> Loader:
+    """This rank's share of pictures as they are evaluated: ordered, complete, one view each.
+
+    Args:
+        config: resolved.
+        source: of the pictures.
+        indices: (N,) of those to take; None: all.
+        world: the processes that share them.
+    """
     engine = config.loader.engine
     if not ENGINES[engine].reads_pictures:  # the step may be measured on noise, features may not
         engine = "torchvision"

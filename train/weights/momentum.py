@@ -11,6 +11,8 @@ import torch
 
 from .layouts import Weights, list_parameters
 
+_OURS = ("params", "decays", "scale")
+
 
 def from_reference(state: dict[str, Any], model: Weights) -> dict[str, Any] | None:
     """The reference's → ours; None: it does not fit the parameters.
@@ -45,7 +47,7 @@ def to_reference(state: dict[str, Any], model: Weights) -> dict[str, Any]:
     place = {number: names.index(name) for number, name in enumerate(_trained(names))}
     groups = []
     for group in state["param_groups"]:
-        options = {k: _plain(v) for k, v in group.items() if k not in ("params", "decays")}
+        options = {k: _plain(v) for k, v in group.items() if k not in _OURS}
         groups.append(options | {"fix_lr": not group["decays"]})
     num_encoder = len([name for name in names if not name.startswith("predictor.")])
     groups[0]["params"] = list(range(num_encoder))
