@@ -47,7 +47,7 @@ def build_table(runs: Sequence[Run]) -> list[Line]:
         ("kNN, %", _tell_own_knn),
         *((f"kNN of {name}, %", _floor(name)) for name in _floors(runs)),
         ("by swiftsiam linear, %", _tell_linear),
-        ("the paper's linear, %", lambda run: _tell_published(find_published(run.config))),
+        ("the paper's linear, %", _tell_published),
         ("others' kNN, %", _tell_others_knn),
         ("images/s, end-to-end", lambda run: _number(run.median("images_per_s"), ",.0f")),
         ("waiting for data, %", lambda run: _number(run.median("data_wait_percent"), ".1f")),
@@ -159,12 +159,17 @@ def _tell_linear(run: Run) -> str:
     return ", ".join(f"{value:.2f} ({name})" for name, value in run.linear.items()) or NONE
 
 
-def _tell_published(published: Published | None) -> str:
+def _find_published(run: Run) -> Published | None:
+    return find_published(run.config) if run.is_pretraining else None
+
+
+def _tell_published(run: Run) -> str:
+    published = _find_published(run)
     return NOTHING if published is None else f"{published.linear:.1f} ({published.source})"
 
 
 def _tell_others_knn(run: Run) -> str:
-    published = find_published(run.config)
+    published = _find_published(run)
     return _number(None if published is None else published.knn, ".1f")
 
 

@@ -106,9 +106,19 @@ class Run:
         return total if self.steps else None
 
     @property
+    def is_imported(self) -> bool:
+        """Whether its configuration is but a guess from the weights."""
+        return (self.path / IMPORTED).exists()
+
+    @property
+    def is_pretraining(self) -> bool:
+        """Whether its configuration is of pre-training; what `swiftsiam linear` leaves is not."""
+        return not self.is_imported and not self._of("accuracy")
+
+    @property
     def state(self) -> str:
         """How it stands, in words."""
-        if (self.path / IMPORTED).exists():
+        if self.is_imported:
             return "imported weights"
         code = _read_exit_code(self.path)
         if code is None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from swiftsiam.train.reporting.markdown import write_markdown
+from swiftsiam.train.reporting.paper import NOTHING
 from swiftsiam.train.reporting.picture import draw_report
 from swiftsiam.train.reporting.series import read_runs
 
@@ -100,6 +101,14 @@ def test_the_papers_figure_stands_beside(copy: Change) -> None:
     table = table_of(run)
     assert table["the paper's linear, %"][0].startswith("91.8 (appendix D")
     assert table["others' kNN, %"] == ["90.4"]
+    records = run / "metrics.jsonl"
+    kept = records.read_text()
+    records.write_text(f'{kept}{{"type": "accuracy", "step": 10, "accuracy": 50.0}}\n')
+    assert table_of(run)["the paper's linear, %"] == [NOTHING]  # it is a linear evaluation
+    records.write_text(kept)
+    (run / "imported.json").touch()  # of which the configuration is a guess
+    assert table_of(run)["the paper's linear, %"] == [NOTHING]
+    assert table_of(run)["state"] == ["imported weights"]
 
 
 def test_names_are_no_markdown(copy: Change) -> None:
