@@ -12,6 +12,7 @@ _BENCHMARKS = {
     "tune": ".tune.command",
     "loop": ".loop",
     "knn": ".knn",
+    "features": ".features",
     "convert": ".convert",
     "compare": ".compare",
     "tables": ".tables",

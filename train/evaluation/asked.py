@@ -20,7 +20,7 @@ from torch import nn
 from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
 from ...pipeline.order import choose_indices
-from ...pipeline.sources import recognise
+from ...pipeline.sources import Source, recognise
 from ..config import Config, parse_config, to_plain
 from ..weights.trained import Trained
 from .encoder import RawPixels
@@ -99,6 +99,17 @@ def configure(trained: Trained, asked: Asked, overrides: list[str], *, out: str)
         **asked.settings,
     }
     return parse_config(values, overrides)
+
+
+def choose_pictures(asked: Asked, config: Config, source: Source) -> np.ndarray:
+    """(M,) int64, sorted: what is trained on: a share of each class of `data.limit` pictures, which
+    are those that a run of the same seed and limit was trained on.
+    """
+    seed = config.train.seed
+    allowed = choose_indices(len(source), limit=config.data.limit, seed=seed)
+    labels = np.full(len(source), -1)
+    labels[allowed] = np.asarray(source.labels)[allowed]
+    return choose_labelled(labels, percent=asked.labels, seed=seed)
 
 
 def choose_labelled(labels: np.ndarray, *, percent: float, seed: int) -> np.ndarray:

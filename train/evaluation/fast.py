@@ -1,5 +1,6 @@
 """`swiftsiam linear --fast`: features cached once, then a sweep over learning rates."""
 
+import hashlib
 import io
 import time
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from ..run import RunFolder
 from ..terminal import format_seconds
 from ..versions import describe_versions
 from ..weights.trained import Trained
-from .asked import Asked, build_features, choose_labelled, write_identity
+from .asked import Asked, build_features, choose_pictures, write_identity
 from .features import FeatureCache, fill
 from .labelled import match_classes, open_eval_loader
 from .sweep import Swept, find_accuracy, sweep
@@ -79,8 +80,7 @@ class Fast:
         train, val = open_source(asked.train, field="TRAIN"), open_source(asked.val, field="VAL")
         fields = (f"TRAIN={asked.train}", f"VAL={asked.val}")
         to_class = match_classes(train, val, fields=fields)
-        labels, seed = np.asarray(train.labels), self.config.train.seed
-        chosen = choose_labelled(labels, percent=asked.labels, seed=seed)
+        chosen = choose_pictures(asked, self.config, train)
         return (
             Pictures(name="TRAIN", source=train, indices=chosen),
             Pictures(name="VAL", source=val, indices=np.arange(len(val))),
@@ -108,7 +108,7 @@ class Fast:
             "weights": self.identity["weights"],
             "features": self.asked.features,
             "pictures": pictures.source.digest,
-            "chosen": [self.asked.labels if pictures.name == "TRAIN" else 100.0, config.train.seed],
+            "chosen": hashlib.sha256(pictures.indices.tobytes()).hexdigest(),
             "spec": repr(build_eval_spec(config.augment)),
             "precision": config.train.precision,
         }

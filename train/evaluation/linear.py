@@ -18,7 +18,7 @@ from ..device import build_autocast
 from ..task import Task, is_due
 from ..weights.trained import Trained
 from .accuracy import Accuracy, measure_accuracy
-from .asked import Asked, build_features, choose_labelled
+from .asked import Asked, build_features, choose_pictures
 from .labelled import match_classes, open_eval_loader
 from .probe import Probe
 
@@ -48,8 +48,7 @@ class Linear(Task):
         self._to_class = torch.empty(0)
 
     def choose(self, config: Config, source: Source) -> np.ndarray:
-        labels = np.asarray(source.labels)
-        return choose_labelled(labels, percent=self._asked.labels, seed=config.train.seed)
+        return choose_pictures(self._asked, config, source)
 
     def settle(self, config: Config, source: Source) -> Config:
         """A batch that the pictures fill, where they are fewer than the protocol's."""

@@ -11,9 +11,11 @@ import torch
 from swiftsiam import build_eval_spec, build_loader, load_encoder, open_source
 from swiftsiam.model.backbones import build_backbone
 from swiftsiam.pipeline.augment.spec import AugmentConfig
-from swiftsiam.train.evaluation.asked import choose_labelled
+from swiftsiam.train.config import parse_config
+from swiftsiam.train.evaluation.asked import Asked, choose_labelled, choose_pictures
 from swiftsiam.train.evaluation.probe import Probe
 from swiftsiam.train.optim import OptimConfig, build_optimizer
+from swiftsiam.train.task import Task
 
 from ..conftest import (
     TIMEOUT_S,
@@ -184,6 +186,16 @@ def test_a_share_of_each_class_is_chosen() -> None:
     assert set(few) <= set(more)
     assert list(choose_labelled(labels, percent=100, seed=5)) == list(range(253))
     assert not np.array_equal(more, choose_labelled(labels, percent=10, seed=6))
+
+
+def test_pictures_are_those_of_a_run_with_the_same_limit(class_folder: Path) -> None:
+    source = open_source(str(class_folder))
+    config = parse_config({"data": {"limit": 9}, "train": {"seed": 3}}, [])
+    chosen = choose_pictures(Asked(train="", val=""), config, source)
+    assert chosen.tolist() == Task().choose(config, source).tolist()
+    assert len(chosen) == 9
+    few = choose_pictures(Asked(train="", val="", labels=20.0), config, source)
+    assert set(few) < set(chosen)
 
 
 def test_what_cannot_be_answered_is_refused(
