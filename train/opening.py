@@ -79,6 +79,7 @@ def begin_run(
     tell_start(job, reasons, report)
     created = world.first(lambda: _create(job, name=name))
     run = created and created[0]
+    _name_command(run, job)
     job.config = world.once(lambda: created[1])  # type: ignore[index]
     report.note(f"run folder: {job.config.run.dir}")
     return OpenedRun(job, run, is_new=True)
@@ -127,6 +128,7 @@ def continue_run(
     try:
         config = world.once(lambda: settle(config, world).config)
         job = build_job(config, world, task=task)
+        _name_command(run, job)
         world.first(lambda: _take_up(job, run, stored, starts_over=args.start_over))  # type: ignore[arg-type]
         tell_left_out(job, report)
         report.note(f"run folder: {path}")
@@ -135,6 +137,11 @@ def continue_run(
         if run:
             run.close()
         raise
+
+
+def _name_command(run: RunFolder | None, job: Job) -> None:
+    if run is not None:
+        run.again = job.resume_command
 
 
 def _take_up(job: Job, run: RunFolder, stored: Config, *, starts_over: bool) -> None:

@@ -39,6 +39,8 @@ class RunFolder:
             UserError: another process holds it, or it cannot be written to.
         """
         self.path = path
+        self.again = f"swiftsiam pretrain --resume {path}"
+        """What goes on with it, for messages."""
         self.checkpoints = path / _CHECKPOINTS
         self.metrics_path = path / _METRICS
         self.curves_path = path / "curves.png"
@@ -70,8 +72,7 @@ class RunFolder:
         except OSError as error:
             raise MachineError(
                 f"run.dir={self.path}: {what} could not be written ({error.strerror or error}); "
-                f"what was saved before is kept: make room, then swiftsiam pretrain --resume "
-                f"{self.path}"
+                f"what was saved before is kept: make room, then {self.again}"
             ) from error
 
     def write_config(self, config: Config) -> None:

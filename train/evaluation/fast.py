@@ -1,5 +1,6 @@
 """`swiftsiam linear --fast`: features cached once, then a sweep over learning rates."""
 
+import contextlib
 import hashlib
 import io
 import time
@@ -94,6 +95,7 @@ class Fast:
         except OSError as error:
             raise UserError(f"--out={path}: cannot be made ({error.strerror})") from error
         run = RunFolder(path)
+        run.again = "the same command again"
         run.write_config(self.config)
         write_identity(path, self.identity)
         return run
@@ -118,14 +120,17 @@ class Fast:
             folder.mkdir(parents=True, exist_ok=True)
             cache = FeatureCache(folder, depends, count=count)
         progress = _Progress(self.report, f"features of {pictures.name}", count)
-        bad = fill(
-            cache,
-            network,
-            lambda done: open_eval_loader(config, pictures.source, pictures.indices[done:], world),
-            autocast=build_autocast(config.train.precision, config.train.device),
-            world=world,
-            tick=progress.tick,
-        )
+        with run.writing(f"features of {pictures.name}") if run else contextlib.nullcontext():
+            bad = fill(
+                cache,
+                network,
+                lambda done: open_eval_loader(
+                    config, pictures.source, pictures.indices[done:], world
+                ),
+                autocast=build_autocast(config.train.precision, config.train.device),
+                world=world,
+                tick=progress.tick,
+            )
         progress.end(seconds=time.monotonic() - begun, bad=bad)
         return cache
 

@@ -1,6 +1,7 @@
 """Features on the disk: made once, in float16, read by pages."""
 
 import json
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -61,6 +62,9 @@ class FeatureCache:
         Args:
             batches: (B, d) float16 features, labels and indices of the pictures that are not done.
             tick: told how many are.
+
+        Raises:
+            OSError: the disk.
         """
         files: list[np.memmap] = []
         for number, (features, labels, index) in enumerate(batches, 1):
@@ -80,11 +84,15 @@ class FeatureCache:
             "features": ((self.count, width), np.float16),
             "labels": ((self.count,), np.int64),
         }
-        mode = "r+" if self.done else "w+"
-        return [
-            np.lib.format.open_memmap(self._file(name), mode, dtype=dtype, shape=shape)
-            for name, (shape, dtype) in shapes.items()
-        ]
+        files = []
+        if not self.done:  # before others' rows are written over, or a kill would leave a lie
+            (self._folder / _STATE).unlink(missing_ok=True)
+        for name, (shape, dtype) in shapes.items():
+            path, mode = self._file(name), "r+" if self.done else "w+"
+            files.append(np.lib.format.open_memmap(path, mode, dtype=dtype, shape=shape))
+            with open(path, "r+b") as file:  # a disk that is full would kill us at some page
+                os.posix_fallocate(file.fileno(), 0, os.fstat(file.fileno()).st_size)
+        return files
 
     def _save(self, files: list[np.memmap]) -> None:
         for file in files:

@@ -37,7 +37,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         metavar="DATA",
         nargs="+",
         type=data_path,
-        help="[BANK] QUERIES: folders of class folders; QUERIES' classes all occur in BANK",
+        help="[BANK] QUERIES: labelled pictures in any format; QUERIES' classes all occur in BANK",
     )
     parser.add_argument(
         "--k", type=whole(1, 100_000), help="neighbours that vote (the run's eval.k)"

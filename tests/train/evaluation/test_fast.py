@@ -1,6 +1,8 @@
 """Features cached once, in the order of the listing, and what is found in them."""
 
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,6 +137,27 @@ def test_a_cache_goes_on_where_it_was_saved(
     assert found.features[:, 0].tolist() == kept
     assert found.labels.tolist() == [index % 3 for index in kept]
     assert FeatureCache(tmp_path, {"weights": 2}, count=count).done == 0
+
+
+def test_a_kill_leaves_no_lie_about_what_was_there_before(tmp_path: Path) -> None:
+    count = 38
+    FeatureCache(tmp_path, {"weights": 1}, count=count).write(batches(0, count), tick=Tick(99))
+    assert FeatureCache(tmp_path, {"weights": 1}, count=count).done == count
+    with pytest.raises(KeyboardInterrupt):
+        FeatureCache(tmp_path, {"weights": 2}, count=count).write(batches(0, count), tick=Tick(4))
+    assert FeatureCache(tmp_path, {"weights": 1}, count=count).done == 0
+
+
+def test_a_full_disk_is_told(
+    here: Cli, run: Path, pictures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    done = here(*fast(run, pictures / "train", pictures / "val", "--out=fast"))
+    refused(done, "features of TRAIN could not be written (No space left", code=1)
+    assert done.stderr.endswith("make room, then the same command again\n")
 
 
 @pytest.mark.slow
