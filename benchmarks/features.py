@@ -70,9 +70,9 @@ def main(argv: list[str]) -> int:
             )
         if args.images < 2 * args.batch_size:
             raise UserError(f"--images={args.images}: must be two batches or more")
-        records += _measure_features(args, source)
+        records += measure_features(args, source)
     if args.sweeps:
-        records.append(_measure_sweep(args))
+        records.append(measure_sweep(args))
     write_records(path, records, surroundings=neighbours.tell())
     for record in records:
         print(_describe(record))
@@ -80,7 +80,8 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def _measure_features(args: argparse.Namespace, source: Source) -> list[Record]:
+def measure_features(args: argparse.Namespace, source: Source) -> list[Record]:
+    """The forward pass, and the cache beside it; args as of `parse_arguments`."""
     config = _configure(args)
     device = config.train.device
     torch.set_num_threads(config.train.num_threads or 1)
@@ -168,7 +169,8 @@ def _time_features(
     return (args.images - args.batch_size) / (ended - marks[0])
 
 
-def _measure_sweep(args: argparse.Namespace) -> Record:
+def measure_sweep(args: argparse.Namespace) -> Record:
+    """The sweep over noise, on a GPU where there is one."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     generator = np.random.default_rng(0)
     labels = generator.integers(0, args.classes, args.count)

@@ -225,5 +225,5 @@ def _describe(swept: Swept, seconds: float) -> str:
     text = f"sweep: {format_seconds(seconds)}; % of what was held out of TRAIN by rate: {shares}"
     rates = list(swept.held_out)
     if swept.rate in (rates[0], rates[-1]):
-        text += f"; the best, {swept.rate:g}, is the last of its kind: others may be better"
+        text += f"; the best, {swept.rate:g}, lies at the edge of what was tried"
     return text
