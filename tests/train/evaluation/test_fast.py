@@ -69,6 +69,21 @@ def test_what_is_cached_is_used_again(
     assert "features of TRAIN: 40 found where they were cached" in told
 
 
+def test_classes_are_those_of_the_same_name(
+    here: Cli, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(pictures / "val" / "light", tmp_path / "val" / "light")
+    for out, val in (("both", pictures / "val"), ("light", tmp_path / "val")):
+        answer(here, *fast(run, pictures / "train", val, f"--out={out}"))
+    head = torch.load(tmp_path / "light" / "head.pt", weights_only=True)
+    features, labels = plain_features(run, tmp_path / "val")
+    assert not labels.any()  # where light is the only class, and the first
+    logits = features.astype(np.float32) @ head["weight"].T.numpy() + head["bias"].numpy()
+    summary = json.loads((tmp_path / "light" / "summary.json").read_text())
+    assert summary["accuracy"] == pytest.approx(100 * (logits.argmax(1) == 1).mean())
+    assert summary["accuracy"] > 0
+
+
 def test_other_pictures_are_not_taken_from_the_cache(
     here: Cli, run: Path, pictures: Path, tmp_path: Path
 ) -> None:

@@ -11,6 +11,11 @@ import torch
 import torchvision
 from safetensors.torch import save_file
 from swiftsiam import load_encoder
+from swiftsiam.model.method import build_method
+from swiftsiam.train.checkpoint import load_checkpoint
+from swiftsiam.train.optim import OptimConfig, build_optimizer, load_optimizer
+from swiftsiam.train.weights.foreign import read_foreign
+from swiftsiam.train.weights.recognise import recognise_model
 from torch import nn
 
 from ..conftest import Cli, refused
@@ -48,6 +53,34 @@ def test_a_checkpoint_of_the_reference_comes_out_as_it_went_in(
     assert old["state"].keys() == new["state"].keys()
     for number, entry in old["state"].items():
         assert_equal(entry, new["state"][number])
+
+
+def test_the_momentum_is_that_of_the_same_parameter(
+    here: Cli, tmp_path: Path, reference: Path
+) -> None:
+    """Ours counts without the projector's frozen bias, the reference with it."""
+    assert here("import", str(reference), "ours").returncode == 0
+    state = load_checkpoint(tmp_path / "ours" / "checkpoints" / "step000000000.pt")
+    found = read_foreign(reference).found
+    model = build_method(recognise_model(found, reference))
+    model.load_state_dict(state["model"])
+    optimizer = build_optimizer(model, OptimConfig(), lr=0.1)
+    load_optimizer(optimizer, state["optimizer"])
+    theirs = load(reference)["optimizer"]["state"]
+    names = [name for name in load(reference)["state_dict"] if is_parameter(name)]
+    parameters = dict(model.named_parameters())
+    for name, ours in (
+        ("module.encoder.conv1.weight", "backbone.conv1.weight"),
+        ("module.encoder.fc.6.weight", "projector.6.weight"),
+        ("module.predictor.0.weight", "predictor.0.weight"),
+        ("module.predictor.3.bias", "predictor.3.bias"),
+    ):
+        momentum = optimizer.state[parameters[ours]]["momentum_buffer"]
+        assert torch.equal(momentum, theirs[names.index(name)]["momentum_buffer"]), name
+
+
+def is_parameter(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
 def resnet(width: str = "resnet18") -> nn.Module:
