@@ -12,7 +12,7 @@ from ...pipeline.files import write_atomically
 from ...pipeline.sources import open_source
 from ..config import Config, replace
 from ..device import resolve
-from ..weights.trained import load_trained
+from ..weights.trained import ACCEPTED, load_trained
 from .encoder import RawPixels
 from .labelled import open_labelled
 from .monitor import evaluate_knn
@@ -26,12 +26,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         epilog="With one DATA, the run's own training pictures are the bank. A picture that is in "
         "the bank and among the queries does not vote for itself.",
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CKPT",
-        type=user_path,
-        help="a run folder or its stepN.pt; an export; another trainer's checkpoint",
-    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=user_path, help=ACCEPTED)
     parser.add_argument(
         "data",
         metavar="DATA",

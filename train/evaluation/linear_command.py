@@ -15,7 +15,7 @@ from ..pretrain import EXIT_STOPPED
 from ..report import Report
 from ..reporting.paper import find_published
 from ..terminal import Terminal
-from ..weights.trained import Trained, load_trained
+from ..weights.trained import ACCEPTED, Trained, load_trained
 from .asked import Asked
 from .probing import Probing
 
@@ -30,12 +30,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
         "train.batch_size=1024 optim.base_lr=0.2 data.num_workers=8 loader.engine=dali … The same "
         "command again continues what was stopped.",
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CKPT",
-        type=user_path,
-        help="a run folder or its stepN.pt; an export; another trainer's checkpoint",
-    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=user_path, help=ACCEPTED)
     parser.add_argument(
         "train", metavar="TRAIN", type=data_path, help="labelled pictures to learn from"
     )

@@ -46,7 +46,7 @@ def build_table(runs: Sequence[Run]) -> list[Line]:
         *((name, _last(name)) for name in names),
         ("kNN, %", _tell_own_knn),
         *((f"kNN of {name}, %", _floor(name)) for name in _floors(runs)),
-        ("by swiftsiam linear, %", _tell_linear),
+        *((f"{name}, %", _linear(name)) for name in _protocols(runs)),
         ("the paper's linear, %", _tell_published),
         ("others' kNN, %", _tell_others_knn),
         ("images/s, end-to-end", lambda run: _number(run.median("images_per_s"), ",.0f")),
@@ -155,8 +155,19 @@ def _floor(name: str) -> Callable[[Run], str]:
     return lambda run: _number(run.floors.get(name), ".2f")
 
 
-def _tell_linear(run: Run) -> str:
-    return ", ".join(f"{value:.2f} ({name})" for name, value in run.linear.items()) or NONE
+def _protocols(runs: Sequence[Run]) -> list[str]:
+    return list(dict.fromkeys(name for run in runs for name in run.linear))
+
+
+def _linear(name: str) -> Callable[[Run], str]:
+    def tell(run: Run) -> str:
+        if name not in run.linear:
+            return NONE
+        value, step = run.linear[name]
+        is_newest = step is None or (run.steps and step == run.steps[-1]["step"])
+        return f"{value:.2f}" if is_newest else f"{value:.2f} (step {step})"
+
+    return tell
 
 
 def _find_published(run: Run) -> Published | None:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -128,15 +129,20 @@ class Run:
         return "finished" if code == 0 else f"failed (exit code {code})"
 
     @cached_property
-    def linear(self) -> dict[str, float]:
-        """What `swiftsiam linear` has found, percent, by its folder: step and protocol."""
-        found = {}
-        for file in sorted(self.path.glob("linear*/**/summary.json")):
+    def linear(self) -> dict[str, tuple[float, int | None]]:
+        """What `swiftsiam linear` has found, by its protocol: percent, and of which step, the last
+        where there are several.
+        """
+        found: dict[str, tuple[float, int | None]] = {}
+        for file in self.path.glob("linear*/**/summary.json"):
             accuracy = _read_json(file).get("accuracy")
-            if _is_number(accuracy):
-                name = str(file.parent.relative_to(self.path)).removeprefix("linear/")
-                found[name] = accuracy
-        return found
+            if accuracy is None or not _is_number(accuracy):
+                continue
+            match = re.fullmatch(r"step(\d+)-(.+)", file.parent.name)
+            name, step = (match[2], int(match[1])) if match else (file.parent.name, None)
+            if name not in found or (found[name][1] or 0) < (step or 0):
+                found[name] = accuracy, step
+        return dict(sorted(found.items()))
 
     def _of(self, kind: str) -> list[dict[str, Any]]:
         return [r for r in self.metrics if r["type"] == kind]

@@ -2,7 +2,7 @@
 
 from ...pipeline.arguments import Parser, user_path
 from .export import LAYOUTS, export
-from .trained import load_trained
+from .trained import ACCEPTED, load_trained
 
 
 def main(argv: list[str]) -> int:
@@ -12,12 +12,7 @@ def main(argv: list[str]) -> int:
         description="Trained weights as other tools load them; every bit stays.",
         epilog="Layouts: " + "; ".join(f"{name}: {row.what}" for name, row in LAYOUTS.items()),
     )
-    parser.add_argument(
-        "checkpoint",
-        metavar="CKPT",
-        type=user_path,
-        help="a run folder, a checkpoint of it, an export, or another trainer's checkpoint",
-    )
+    parser.add_argument("checkpoint", metavar="CKPT", type=user_path, help=ACCEPTED)
     parser.add_argument("--to", required=True, choices=LAYOUTS, help="the layout")
     parser.add_argument(
         "out", metavar="OUT", type=user_path, help="the file to write; huggingface: the folder"

@@ -21,6 +21,8 @@ from .recognise import recognise_backbone, recognise_model
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+ACCEPTED = "a run folder or its stepN.pt; an export; another trainer's checkpoint"
+"""What `load_trained` takes, for `--help`."""
 
 
 @dataclass(frozen=True, kw_only=True)

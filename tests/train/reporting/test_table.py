@@ -76,16 +76,26 @@ def test_a_loss_that_was_not_finite_is_not_drawn(copy: Change) -> None:
 
 
 def test_what_linear_has_found(copy: Change) -> None:
-    run, title = copy("run"), "by swiftsiam linear, %"
-    assert title not in table_of(run)
-    for folder, accuracy in (("linear/step10-sgd", 61.25), ("linear-2", 62.5)):
+    run = copy("run")
+    before = table_of(run).keys()
+    for folder, accuracy in (
+        ("linear/step4-linear-sgd", 50.0),
+        ("linear/step10-linear-sgd", 61.25),
+        ("linear/step4-finetune", 70.0),
+        ("linear-2", 62.5),
+    ):
         (run / folder).mkdir(parents=True)
         (run / folder / "summary.json").write_text(json.dumps({"accuracy": accuracy}))
-    assert table_of(run)[title] == ["61.25 (step10-sgd), 62.50 (linear-2)"]
+    table = table_of(run)  # of a run of 10 steps
+    assert table["linear-sgd, %"] == ["61.25"]
+    assert table["finetune, %"] == ["70.00 (step 4)"]
+    assert table["linear-2, %"] == ["62.50"]
     (run / "linear-2" / "summary.json").write_text("{")
-    assert table_of(run)[title] == ["61.25 (step10-sgd)"]
-    (run / "linear" / "step10-sgd" / "summary.json").write_text('{"accuracy": null}')
-    assert title not in table_of(run)
+    (run / "linear" / "step4-finetune" / "summary.json").write_text('{"accuracy": null}')
+    (run / "linear" / "step10-linear-sgd" / "summary.json").unlink()
+    table = table_of(run)
+    assert table["linear-sgd, %"] == ["50.00 (step 4)"]
+    assert table.keys() - before == {"linear-sgd, %"}
 
 
 def test_the_papers_figure_stands_beside(copy: Change) -> None:
