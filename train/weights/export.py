@@ -89,6 +89,11 @@ def _write_huggingface(trained: Trained, out: Path) -> None:
 def _write_reference(trained: Trained, out: Path) -> None:
     state = trained.state
     model = state.get("model", {})
+    if trained.config.model.method != "simsiam":
+        raise UserError(
+            f"{trained.path}: was trained by {trained.config.model.method}, and the reference has "
+            "SimSiam's parts alone; choose another --to"
+        )
     if not any(name.startswith("predictor.") for name in model):
         raise UserError(
             f"{trained.path}: holds a backbone alone, and the reference's layout has projector and "

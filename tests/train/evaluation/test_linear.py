@@ -11,11 +11,13 @@ import torch
 from swiftsiam import build_eval_spec, build_loader, load_encoder, open_source
 from swiftsiam.model.backbones import build_backbone
 from swiftsiam.pipeline.augment.spec import AugmentConfig
-from swiftsiam.train.config import parse_config
+from swiftsiam.train.config import parse_config, read_config
 from swiftsiam.train.evaluation.asked import Asked, choose_labelled, choose_pictures
+from swiftsiam.train.evaluation.linear_command import tell
 from swiftsiam.train.evaluation.probe import Probe
 from swiftsiam.train.optim import OptimConfig, build_optimizer
 from swiftsiam.train.task import Task
+from swiftsiam.train.weights.trained import Trained
 
 from ..conftest import (
     TIMEOUT_S,
@@ -91,6 +93,17 @@ def test_the_protocol_is_the_references(probed: Path) -> None:
     config = (probed / "config.yaml").read_text()
     assert "optimizer: lars" in config
     assert "weight_decay: 0.0" in config
+
+
+def test_the_papers_figure_stands_beside(tmp_path: Path) -> None:
+    summary = {"accuracy": 69.5, "pictures": 50_000, "protocol": "linear-lars"}
+    config = read_config("imagenet-r50-b256-200ep")
+    ours = {"path": tmp_path / "step1.pt", "config": config, "backbone": {}, "state": {"step": 1}}
+    assert tell(Trained(**ours, run=tmp_path), summary) == (
+        "linear-lars: 69.50 % of 50,000 pictures; the paper, for the whole recipe: 70.0 % (table 4)"
+    )
+    # Of weights from elsewhere the configuration is a guess.
+    assert tell(Trained(**ours), summary).endswith("the paper has nothing to compare it with")
 
 
 def test_lars_is_larc_around_sgd() -> None:
