@@ -114,6 +114,11 @@ class Loader:
         """Batches of a whole epoch."""
         return self._plan.num_batches()
 
+    @property
+    def max_rows(self) -> int:
+        """Of an epoch's batches on this rank, padding included; the last may be smaller."""
+        return self.batches_per_epoch * self._options.batch_size
+
     def set_epoch(self, epoch: int) -> None:
         """Begin with this epoch; its order and its views depend on nothing else but the seed."""
         if epoch != self._epoch:

@@ -116,7 +116,7 @@ def test_features_are_pooled_without_waiting(
 ) -> None:
     model = build(backbone)
     model.eval()
-    pooled = pool(model.backbone, batches(size), autocast=AUTOCASTS[precision][0])  # pyright: ignore
+    pooled = pool(model.backbone, batches(size), autocast=AUTOCASTS[precision][0], max_rows=24)  # pyright: ignore
     assert pooled.features.shape == (19, model.num_features)
     assert pooled.features.dtype == torch.float32
     assert {column.device for column in pooled} == {CUDA}
@@ -126,7 +126,7 @@ def test_features_are_pooled_without_waiting(
 def test_raw_pixels_are_pooled_without_waiting() -> None:
     with CUDA:
         pixels = RawPixels()
-    pooled = pool(pixels, batches(32), autocast=nullcontext())  # pyright: ignore
+    pooled = pool(pixels, batches(32), autocast=nullcontext(), max_rows=24)  # pyright: ignore
     assert pooled.features.shape == (19, 192)
     assert {column.device for column in pooled} == {CUDA}
 
@@ -173,14 +173,14 @@ def test_a_hidden_wait_would_be_seen(
             return features
 
     with pytest.raises(error):
-        pool(Waiting(), batches(8), autocast=nullcontext())  # pyright: ignore
+        pool(Waiting(), batches(8), autocast=nullcontext(), max_rows=24)  # pyright: ignore
 
 
 def test_two_devices_would_be_seen() -> None:
     model = build("cifar_resnet18")
     model.backbone.register_forward_hook(lambda _, __, made: made + torch.ones(len(made), 1))
     with pytest.raises(RuntimeError, match="device"):
-        pool(model.backbone, batches(32), autocast=nullcontext())  # pyright: ignore
+        pool(model.backbone, batches(32), autocast=nullcontext(), max_rows=24)  # pyright: ignore
 
 
 def test_a_copy_to_the_host_and_an_index_there_would_be_seen(watch: Any) -> None:

@@ -64,7 +64,7 @@ def extract_features(
     world = world or World()
     was_training = backbone.training
     backbone.eval()
-    own = pool(backbone, loader, autocast=autocast)
+    own = pool(backbone, loader, autocast=autocast, max_rows=loader.max_rows)
     pooled = Features(*(world.gather_rows(column) for column in own))
     backbone.train(was_training)
     rows = (pooled.indices >= 0).nonzero().squeeze(1)  # the one wait for the device
@@ -92,11 +92,29 @@ def each_batch(
         yield features, batch.label, batch.index
 
 
-def pool(backbone: nn.Module, loader: Loader, *, autocast: torch.autocast) -> Features:
-    """Features of all rows that the loader yields, padding included; never waits for the device."""
-    parts: list[tuple[torch.Tensor, ...]] = []
-    for features, label, index in each_batch(backbone, loader, autocast=autocast):
+def pool(
+    backbone: nn.Module, loader: Loader, *, autocast: torch.autocast, max_rows: int
+) -> Features:
+    """Features of all rows that the loader yields, padding included; never waits for the device.
+
+    Args:
+        backbone: views → features.
+        loader: or its batches.
+        autocast: the forward pass's context.
+        max_rows: at most so many come: one place for all, since pieces that are put together at
+            the end take twice the memory.
+    """
+    columns: tuple[torch.Tensor, ...] | None = None
+    done = 0
+    for batch in each_batch(backbone, loader, autocast=autocast):
         with torch.inference_mode():
-            parts.append((F.normalize(features.float(), dim=1), label, index))
+            normalized = (F.normalize(batch[0].float(), dim=1), *batch[1:])
+            if columns is None:
+                columns = tuple(part.new_empty(max_rows, *part.shape[1:]) for part in normalized)
+            rows = slice(done, done + len(batch[0]))
+            for column, part in zip(columns, normalized, strict=True):
+                column[rows] = part
+            done = rows.stop
+    assert columns is not None, "an evaluation has a batch at least"
     with torch.inference_mode():
-        return Features(*(torch.cat(column) for column in zip(*parts, strict=True)))
+        return Features(*(column[:done] for column in columns))

@@ -1,5 +1,7 @@
 """Features of what an evaluation loader yields, against a plain implementation."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -21,6 +23,7 @@ class StubLoader:
     def __init__(self, *indices: list[int]) -> None:
         self.bad_samples = {7: BadSample(7, "file 7", "cut off")}
         self._indices = indices
+        self.max_rows = sum(map(len, indices)) + 3  # the last batch may be smaller
 
     def __iter__(self) -> Iterator[Batch]:
         generator = torch.Generator().manual_seed(0)
@@ -69,3 +72,42 @@ def test_nothing_but_bad_samples_is_refused(network: torch.nn.Module) -> None:
     loader = StubLoader([-1, -1], [-1])
     with pytest.raises(UserError, match="file 7: cut off; nor can any other of the 1"):
         extract_features(network, loader, autocast=build_autocast(enabled=False))  # pyright: ignore
+
+
+CHILD = """
+import resource, torch
+from swiftsiam.pipeline.contract import Batch
+from swiftsiam.train.evaluation.encoder import extract_features
+
+class Noise:
+    bad_samples = {}
+    max_rows = 40_000
+
+    def __iter__(self):
+        for first in range(0, self.max_rows, 500):
+            view, index = torch.randn(500, 3, 16, 16), torch.arange(first, first + 500)
+            yield Batch((view,), index % 10, index)
+
+def peak():
+    return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+torch.set_num_threads(1)
+network = torch.nn.Flatten()
+few = Noise()
+few.max_rows = 1000
+autocast = torch.autocast("cpu", enabled=False)
+extract_features(network, few, autocast=autocast)
+before = peak()
+extract_features(network, Noise(), autocast=autocast)
+print(peak() - before)
+"""
+
+
+@pytest.mark.slow
+def test_features_lie_in_memory_once() -> None:
+    """In a process of its own, since a peak is of all that was before."""
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD], stdout=subprocess.PIPE, text=True, timeout=500, check=True
+    )
+    whole = 4 * 40_000 * 768
+    assert int(done.stdout) < 1.4 * whole
