@@ -30,6 +30,7 @@ from .neighbours import Neighbours
 from .results import Record, write_records
 from .spread import spread
 
+_SCOPES = {"forward": "step", "features": "end-to-end"}
 _SIZES = ("count", "dims", "classes", "epochs")
 
 
@@ -102,7 +103,6 @@ def measure_features(args: argparse.Namespace, source: Source) -> list[Record]:
                     rounds[name].append(rate)
     shares = [100 * b / a for a, b in zip(*rounds.values(), strict=True)]
     common = {
-        "scope": "machine",
         "engine": config.loader.engine,
         "backbone": config.model.backbone,
         "size": args.size,
@@ -115,7 +115,9 @@ def measure_features(args: argparse.Namespace, source: Source) -> list[Record]:
         "features": f"{args.images} pictures as linear --fast caches their features",
     }
     records = [
-        common | {"lane": name, "work": work[name], "images_per_s": spread(rates)}
+        common
+        | {"scope": _SCOPES[name], "lane": name, "work": work[name]}
+        | {"images_per_s": spread(rates)}
         for name, rates in rounds.items()
     ]
     records[1]["percent_of_forward"] = spread(shares)

@@ -17,7 +17,7 @@ from swiftsiam.train.terminal import Terminal
 from swiftsiam.train.trackers import add_trackers, check_trackers
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = {"demo.py", "preview.py", "knn_command.py", "config_command.py"}
+COMMANDS = ("demo.py", "preview.py", "command.py")
 """What is no part of training, and prints its own results."""
 FIGURES = {
     "epoch": 1,
@@ -37,7 +37,7 @@ def run(tmp_path: Path) -> RunFolder:
 
 def test_nothing_in_training_prints_but_the_report() -> None:
     for path in (ROOT / "train").rglob("*.py"):
-        if path.name in COMMANDS | {"terminal.py"}:
+        if path.name.endswith(COMMANDS) or path.name == "terminal.py":
             continue
         for node in ast.walk(ast.parse(path.read_text())):
             called = node.func if isinstance(node, ast.Call) else None

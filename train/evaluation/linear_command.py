@@ -93,7 +93,9 @@ def main(argv: list[str]) -> int:
         probing = Probing(args, trained, _read_asked(args), report, world)
         summary = probing.sweep() if args.fast else probing.train(argv)
         if world.is_first:
-            if summary is not None:
+            if summary is None:
+                terminal.note(f"stopped after saving; continue with: {probing.resume_command}")
+            else:
                 terminal.note(tell(trained, summary))
             if summary is not None and args.json:
                 write_atomically(args.json, json.dumps(summary, indent=2).encode() + b"\n")

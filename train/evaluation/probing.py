@@ -32,6 +32,8 @@ class Probing:
     ) -> None:
         self._args, self._trained, self._asked = args, trained, asked
         self._report, self._world = report, world
+        self.resume_command = ""
+        """What continues a training that was stopped."""
         self._out: Path = args.out or choose_folder(trained, asked.name)
         self._identity = asdict(asked) | {"weights": digest(trained)}
 
@@ -40,8 +42,7 @@ class Probing:
         task = Linear(self._trained, self._asked, given=self._args.overrides, argv=argv)
         opened = self._open(task)
         summary = finish_run(opened, self._report)
-        if summary is None and self._world.is_first:
-            print(f"stopped after saving; continue with: {opened.job.resume_command}", flush=True)
+        self.resume_command = opened.job.resume_command
         return summary
 
     def _open(self, task: Linear) -> OpenedRun:
