@@ -15,6 +15,7 @@ from swiftsiam.pipeline.augment.spec import (
     RandomResizedCrop,
     ResizeCenterCrop,
     build_eval_spec,
+    build_linear_spec,
     build_train_specs,
 )
 from swiftsiam.pipeline.errors import UserError
@@ -41,6 +42,13 @@ def test_cifar_is_the_same_without_blur() -> None:
     assert cifar.ops == tuple(op for op in imagenet.ops if not isinstance(op, GaussianBlur))
     blurred, _ = build_train_specs(AugmentConfig(size=32, preset="cifar", blur_prob=0.5))
     assert blurred == imagenet
+
+
+def test_linear_evaluation_crops_and_flips_alone() -> None:
+    """As the reference's main_lincls.py: torchvision's RandomResizedCrop as it is by default."""
+    spec = build_linear_spec(AugmentConfig(size=64, min_scale=0.5))
+    crop = RandomResizedCrop(size=64, scale=(0.08, 1.0), ratio=(3 / 4, 4 / 3))
+    assert spec.ops == (crop, HorizontalFlip(prob=0.5), Normalize())
 
 
 def test_strength_multiplies_all_four_colours() -> None:
