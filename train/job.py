@@ -134,6 +134,7 @@ def build_job(
     source = world.everyone(lambda: open_source(path))
     _check_same(source, world, path)
     config = world.everyone(lambda: task.settle(config, source))
+    train = config.train
     config, views = world.once(lambda: place_views(config, source))
     loader = world.everyone(lambda: open_data(config, source, world, task=task, stages=stages))
     task.check(config, source, world)

@@ -22,6 +22,7 @@ from ...pipeline.files import write_atomically
 from ...pipeline.order import choose_indices
 from ...pipeline.sources import Source, recognise
 from ..config import Config, parse_config, to_plain
+from ..run import CONFIG
 from ..weights.trained import Trained
 from .encoder import RawPixels
 
@@ -148,7 +149,12 @@ def check_identity(out: Path, identity: dict[str, Any]) -> None:
     """
     try:
         before = json.loads((out / _IDENTITY).read_text())
-    except FileNotFoundError:  # killed as it was begun, or not begun
+    except FileNotFoundError:
+        if (out / CONFIG).exists():
+            raise UserError(
+                f"--out={out}: is the folder of another run, or of one that was killed as it "
+                "began; choose another --out"
+            ) from None
         return
     except (OSError, ValueError) as error:
         raise UserError(f"--out={out}: its {_IDENTITY} cannot be read ({error})") from None

@@ -17,6 +17,14 @@ _METHODS = {
     "2021, arXiv 2011.10566)",
 }
 
+_MEASURED = (
+    ("knn", "knn", "knn_percent"),
+    ("accuracy", "accuracy", "accuracy_percent"),
+    ("loss", "train", "loss"),
+    ("z_std", "train", "z_std"),
+)
+"""Figure, kind of record, and what it is called in an export."""
+
 _CARD = """\
 ---
 library_name: {library}
@@ -121,10 +129,10 @@ def find_metrics(trained: Trained) -> dict[str, float]:
         return metrics
     step = trained.state["step"]
     records = [r for r in read_metrics(trained.run) if r["step"] <= step]
-    for name, kind in (("knn", "knn"), ("loss", "train"), ("z_std", "train")):
+    for name, kind, title in _MEASURED:
         values = [r[name] for r in records if r["type"] == kind and name in r]
         if values:
-            metrics["knn_percent" if name == "knn" else name] = values[-1]
+            metrics[title] = values[-1]
     return metrics
 
 
@@ -139,6 +147,8 @@ def _describe_origin(trained: Trained) -> str:
     method = trained.config.model.method
     count = f"{state['listing']['count']:,} " if "listing" in state else ""
     name = _METHODS.get(method, method)
+    if any(part.startswith("head.") for part in state["model"]):
+        name = "`swiftsiam linear`, on a backbone that was pre-trained before"
     recipe = yaml.safe_dump(_recipe(trained), sort_keys=False)
     return (
         f"By {name}: {state['step']:,} steps of swiftsiam on {count}pictures, with this "

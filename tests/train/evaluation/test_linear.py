@@ -17,7 +17,8 @@ from swiftsiam.train.evaluation.linear_command import tell
 from swiftsiam.train.evaluation.probe import Probe
 from swiftsiam.train.optim import OptimConfig, build_optimizer
 from swiftsiam.train.task import Task
-from swiftsiam.train.weights.trained import Trained
+from swiftsiam.train.weights.export import export
+from swiftsiam.train.weights.trained import Trained, load_trained
 
 from ..conftest import (
     TIMEOUT_S,
@@ -176,6 +177,11 @@ def test_fine_tuning_trains_all_of_it(run: Path, pictures: Path, tmp_path: Path)
     config = (tmp_path / "tuned" / "config.yaml").read_text()
     assert "base_lr: 0.01" in config
     rows = [r for r in read_learning(tmp_path / "tuned") if r["type"] == "train"]
+    assert export(load_trained(tmp_path / "tuned"), "huggingface", tmp_path / "hub")
+    card = (tmp_path / "hub" / "README.md").read_text()
+    assert "By `swiftsiam linear`, on a backbone that was pre-trained before: 3 steps" in card
+    assert "- accuracy_percent: " in card
+    assert rows[0]["lr"] == pytest.approx(0.01 * 4 / 256)
     assert rows[-1]["step"] == 3 * 1  # 4 pictures, in batches of 4: there are no 256
 
 
@@ -235,6 +241,19 @@ def test_what_cannot_be_answered_is_refused(
         refused(here("linear", str(run), *arguments, "--out=none"), *words)
         assert not (tmp_path / "none").exists(), arguments
     refused(here("linear", "empty", train, val), "neither a checkpoint nor a run folder")
+
+
+def test_a_run_of_something_else_is_left_alone(
+    here: Cli, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(run, tmp_path / "mine")
+    config = (tmp_path / "mine" / "config.yaml").read_text()
+    for more in ([], ["--fast"]):
+        refused(here(*linear(run, pictures, "mine"), *more), "--out=", "the folder of another run")
+    assert (tmp_path / "mine" / "config.yaml").read_text() == config
+    assert sorted(path.name for path in (tmp_path / "mine").iterdir()) == sorted(
+        path.name for path in run.iterdir()
+    )
 
 
 def test_another_question_is_not_answered_in_the_same_folder(
