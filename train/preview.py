@@ -8,7 +8,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from ..pipeline.arguments import Parser, data_path, output, whole
-from ..pipeline.augment.spec import AugmentConfig, Normalize, build_eval_spec, build_train_specs
+from ..pipeline.augment.spec import (
+    AugmentConfig,
+    AugmentSpec,
+    Normalize,
+    build_eval_spec,
+    build_linear_spec,
+    build_train_specs,
+)
 from ..pipeline.building import build_loader
 from ..pipeline.config import LoaderConfig, choose_engine
 from ..pipeline.errors import UserError
@@ -72,10 +79,12 @@ def _draw_batch(path: Path, args: argparse.Namespace) -> int:
     batch, stored = read_batch(path), read_run_config(path.parent, [], field="DATA").config
     indices = np.array([sample["index"] for sample in batch["samples"]])[: args.images]
     assert stored.data.path is not None
+    is_linear = any(len(sample.get("views", ())) == 1 for sample in batch["samples"])
     draw_preview(
         stored.data.path,
         args.out,
         augment=stored.augment,
+        views=(build_linear_spec(stored.augment),) if is_linear else None,
         loader=stored.loader,
         indices=indices,
         epoch=batch["epoch"],
@@ -92,6 +101,7 @@ def draw_preview(
     *,
     augment: AugmentConfig,
     loader: LoaderConfig,
+    views: tuple[AugmentSpec, ...] | None = None,
     num_images: int = 8,
     indices: np.ndarray | None = None,
     epoch: int = 0,
@@ -104,6 +114,7 @@ def draw_preview(
         out: PNG file.
         augment: what makes the views.
         loader: which engine makes them.
+        views: their specifications; None: the two of pre-training.
         num_images: fewer where the data set is smaller.
         indices: of the pictures instead.
         epoch: whose views.
@@ -114,7 +125,7 @@ def draw_preview(
         indices = np.linspace(0, len(source) - 1, min(num_images, len(source))).astype(np.int64)
     count = len(indices)
     # A view is drawn by its number: those of training come first, as in training.
-    specs = (*build_train_specs(augment), build_eval_spec(augment))
+    specs = (*(views or build_train_specs(augment)), build_eval_spec(augment))
     batches = build_loader(
         source=source,
         specs=specs,
@@ -133,8 +144,8 @@ def draw_preview(
         label = int(source.labels[index])
         name = source.classes[label] if label >= 0 else "no label"
         titles.append(f"{name}  ·  {source.key(index)}")
-    *views, pictures = batch.views
-    tiles = [[_to_picture(view[row]) for view in (pictures, *views)] for row in range(count)]
+    *made, pictures = batch.views
+    tiles = [[_to_picture(view[row]) for view in (pictures, *made)] for row in range(count)]
     _grid(tiles, titles, side=max(augment.size, 96)).save(out)
 
 

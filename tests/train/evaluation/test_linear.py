@@ -17,10 +17,12 @@ from swiftsiam.train.weights.export import export
 from swiftsiam.train.weights.trained import Trained, load_trained
 
 from ..conftest import (
+    TIMEOUT_S,
     Cli,
     assert_same_run,
     read_learning,
     read_weights,
+    start,
 )
 from .conftest import finish, linear
 
@@ -169,3 +171,19 @@ def test_a_floor_needs_no_training(here: Cli, run: Path, pictures: Path, tmp_pat
     network, _ = build_backbone("cifar_resnet18_w16")
     weights = read_weights(tmp_path / "untrained")
     assert torch.equal(weights["backbone.conv1.weight"], network.state_dict()["conv1.weight"])
+
+
+@pytest.mark.slow
+def test_a_rate_that_diverges_is_told_and_its_batch_drawn(
+    here: Cli, run: Path, pictures: Path, tmp_path: Path
+) -> None:
+    arguments = linear(run, pictures, "wild", "--finetune", "optim.base_lr=1e30")
+    process = start(arguments, tmp_path)
+    _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 2
+    assert "optim.base_lr=1e+30: the loss or a gradient was not finite" in err
+    assert "by swiftsiam linear " in err
+    assert here("preview", "wild/diverged.json", "--out=batch.png").returncode == 0
+    batch = json.loads((tmp_path / "wild" / "diverged.json").read_text())
+    assert {len(sample["views"]) for sample in batch["samples"]} == {1}
+    assert (tmp_path / "batch.png").stat().st_size > 1000
