@@ -19,7 +19,7 @@ class Accuracy(NamedTuple):
     top5: float
     """Of as many classes as there are, where they are fewer than five."""
     pictures: int
-    """Pictures that were asked for; those that cannot be read are none of them."""
+    """Those that can be read and have a label."""
 
 
 def measure_accuracy(
@@ -52,17 +52,16 @@ def measure_accuracy(
         with torch.inference_mode():
             with autocast:
                 logits = probe.classify(batch.views[0])
-            right += _count(logits, to_class[batch.label.clamp_min(0)], batch.index >= 0)
+            is_asked = (batch.index >= 0) & (batch.label >= 0)
+            right += _count(logits, to_class[batch.label.clamp_min(0)], is_asked)
     probe.train(was_training)
     columns = zip(*world.gather(right.tolist()), strict=True)
     first, among, count = (sum(column) for column in columns)
     if not count:
         bad = [bad for rank in world.gather(loader.bad_samples) for bad in rank.values()]
+        first_of_them = f"{bad[0].key}: {bad[0].reason}; " if bad else ""
         raise world.alike(
-            UserError(
-                f"{bad[0].key}: {bad[0].reason}; nor can any other of the {len(bad)} pictures be "
-                "read; check VAL"
-            )
+            UserError(f"{first_of_them}no picture of VAL has a label and can be read; check VAL")
         )
     return Accuracy(100 * first / count, 100 * among / count, count)
 

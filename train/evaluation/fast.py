@@ -25,7 +25,7 @@ from ..terminal import format_seconds
 from ..versions import describe_versions
 from ..weights.trained import Trained
 from .asked import Asked, build_features, choose_pictures, write_identity
-from .features import FeatureCache, fill
+from .features import CachedFeatures, FeatureCache, fill
 from .labelled import match_classes, open_eval_loader
 from .sweep import Swept, find_accuracy, sweep
 
@@ -119,7 +119,8 @@ class Fast:
             folder = run.path / "features" / pictures.name.lower()
             folder.mkdir(parents=True, exist_ok=True)
             cache = FeatureCache(folder, depends, count=count)
-        progress = _Progress(self.report, f"features of {pictures.name}", count)
+        found = 0 if cache is None else cache.done
+        progress = _Progress(self.report, f"features of {pictures.name}", count, found=found)
         with run.writing(f"features of {pictures.name}") if run else contextlib.nullcontext():
             bad = fill(
                 cache,
@@ -144,9 +145,12 @@ class Fast:
     ) -> dict[str, Any]:
         """The sweep, and what its best gets right of VAL."""
         train, val = of_train.read(), of_val.read()
-        for name, part in (("TRAIN", train), ("VAL", val)):
-            if not len(part.labels):
-                raise UserError(f"{name}: none of its pictures can be read; check the path")
+        asked = val.labels >= 0
+        for name, count in (("TRAIN", len(train.labels)), ("VAL", asked.sum())):
+            if not count:
+                raise UserError(
+                    f"{name}: none of its pictures has a label and can be read; check the path"
+                )
         config, classes = self.config, pictures.source.classes
         begun = time.monotonic()
         swept = sweep(
@@ -158,7 +162,7 @@ class Fast:
             device=config.train.device,
         )
         seconds = time.monotonic() - begun
-        val = val._replace(labels=to_class.numpy()[val.labels])
+        val = CachedFeatures(val.features[asked], to_class.numpy()[val.labels[asked]])
         top1, top5 = find_accuracy(swept.head, val, device=config.train.device)
         self._keep(run, swept, classes)
         summary = {
@@ -193,28 +197,27 @@ class Fast:
 class _Progress:
     """Says now and then how far something is."""
 
-    def __init__(self, report: Report, what: str, count: int) -> None:
+    def __init__(self, report: Report, what: str, count: int, *, found: int) -> None:
         self._report, self._what, self._count = report, what, count
         self._told = time.monotonic()
-        self._first: int | None = None
-        self._last = 0
+        self._found = self._done = found
 
     def tick(self, done: int) -> None:
         """So many are done, of all."""
-        self._first = self._first if self._first is not None else done
-        self._last = done
+        self._done = done
         if time.monotonic() - self._told > _TELL_EVERY_S:
             self._told = time.monotonic()
             self._report.note(f"{self._what}: {done:,} of {self._count:,}")
 
     def end(self, *, seconds: float, bad: list[str]) -> None:
         """All are done."""
-        if self._first is None:
+        made = self._done - self._found
+        if not made:
             self._report.note(f"{self._what}: {self._count:,} found where they were cached")
             return
-        rate = self._last / seconds
+        rate = made / seconds
         self._report.note(
-            f"{self._what}: {self._last:,} in {format_seconds(seconds)} ({rate:,.0f} images/s)"
+            f"{self._what}: {made:,} in {format_seconds(seconds)} ({rate:,.0f} images/s)"
         )
         if bad:
             self._report.note(f"{self._what}: {len(bad):,} cannot be read, the first is {bad[0]}")

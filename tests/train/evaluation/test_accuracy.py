@@ -1,5 +1,6 @@
 """Accuracy of a classifier over an evaluation loader, against a plain count."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -64,6 +65,18 @@ def test_every_picture_counts_once_and_padding_never(probe: Probe) -> None:
     assert probe.training
 
 
+def test_a_picture_without_a_label_is_not_asked(probe: Probe) -> None:
+    loader = StubLoader([0, 1, 2, 3, 4, 5])
+    whole = measure(probe, loader)
+    (batch,) = loader.batches
+    loader.batches = [replace(batch, label=torch.where(batch.index == 4, -1, batch.label))]
+    found = measure(probe, loader)
+    assert (whole.pictures, found.pictures) == (6, 5)
+    loader.batches = [replace(batch, label=torch.full((6,), -1))]
+    with pytest.raises(UserError, match="no picture of VAL has a label"):
+        measure(probe, loader)
+
+
 def test_none_that_can_be_read_is_told(probe: Probe) -> None:
-    with pytest.raises(UserError, match="file 7: cut off; nor can any other"):
+    with pytest.raises(UserError, match="file 7: cut off; no picture of VAL has a label"):
         measure(probe, StubLoader([-1, -1]))

@@ -5,7 +5,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -13,7 +13,9 @@ import torch
 from swiftsiam import build_eval_spec, build_loader, load_encoder, open_source
 from swiftsiam.pipeline.augment.spec import AugmentConfig
 from swiftsiam.train.evaluation import features as module
-from swiftsiam.train.evaluation.features import FeatureCache
+from swiftsiam.train.evaluation.fast import _Progress
+from swiftsiam.train.evaluation.features import CachedFeatures, FeatureCache
+from swiftsiam.train.report import Report, Sink
 
 from ..conftest import Cli, refused, start
 
@@ -118,7 +120,7 @@ def test_bad_pictures_are_left_out_and_told(
         path.write_bytes(b"no picture")
     done = here(*fast(run, pictures / "train", tmp_path / "val", "--out=other"))
     assert done.returncode == 2
-    assert "VAL: none of its pictures can be read" in done.stderr.splitlines()[-1]
+    assert "VAL: none of its pictures has a label and can be read" in done.stderr.splitlines()[-1]
 
 
 class Tick:
@@ -167,6 +169,34 @@ def test_a_kill_leaves_no_lie_about_what_was_there_before(tmp_path: Path) -> Non
     with pytest.raises(KeyboardInterrupt):
         FeatureCache(tmp_path, {"weights": 2}, count=count).write(batches(0, count), tick=Tick(4))
     assert FeatureCache(tmp_path, {"weights": 1}, count=count).done == 0
+
+
+def test_the_rate_is_of_what_was_made_now() -> None:
+    class Notes(Sink):
+        told: ClassVar[list[str]] = []
+
+        def note(self, text: str) -> None:
+            self.told.append(text)
+
+    progress = _Progress(Report(Notes()), "features", 100, found=60)
+    progress.tick(100)
+    progress.end(seconds=4.0, bad=[])
+    assert Notes.told == ["features: 40 in 0:04 (10 images/s)"]
+
+
+def test_pictures_of_val_without_a_label_are_left_out(
+    here: Cli, run: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = FeatureCache.read
+
+    def read(self: FeatureCache) -> CachedFeatures:
+        found = plain(self)
+        labels = np.where(np.arange(len(found.labels)) % 3, found.labels, -1)
+        return found._replace(labels=labels)
+
+    monkeypatch.setattr(FeatureCache, "read", read)
+    told = answer(here, *fast(run, pictures / "train", pictures / "val", "--out=fast"))
+    assert "% of 8 pictures" in told
 
 
 def test_a_full_disk_is_told(
