@@ -91,13 +91,15 @@ def configure(trained: Trained, asked: Asked, overrides: list[str], *, out: str)
     """
     for name, path in (("TRAIN", asked.train), ("VAL", asked.val)):
         recognise(path, field=name)  # told under the name that the command line has for it
-    own = to_plain(trained.config)
+    own, settings = to_plain(trained.config), asked.settings
+    # The run's own, so that `data.limit` means the pictures that it was trained on.
+    settings["train"]["seed"] = trained.config.train.seed
     values = {
         "data": {"path": asked.train, "val_path": asked.val},
         "augment": own["augment"],
         "model": own["model"],
         "run": {"dir": out, "keep_best": False, "keep_checkpoints": 1},
-        **asked.settings,
+        **settings,
     }
     return parse_config(values, overrides)
 

@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from swiftsiam import open_source
 from swiftsiam.train.config import parse_config
-from swiftsiam.train.evaluation.asked import Asked, choose_labelled, choose_pictures
+from swiftsiam.train.evaluation.asked import Asked, choose_labelled, choose_pictures, configure
 from swiftsiam.train.task import Task
+from swiftsiam.train.weights.trained import Trained
 
 from ..conftest import Cli, refused
 from .conftest import linear
@@ -34,6 +35,14 @@ def test_pictures_are_those_of_a_run_with_the_same_limit(class_folder: Path) -> 
     assert len(chosen) == 9
     few = choose_pictures(Asked(train="", val="", labels=20.0), config, source)
     assert set(few) < set(chosen)
+
+
+def test_the_seed_is_that_of_the_run(class_folder: Path) -> None:
+    config = parse_config({"train": {"seed": 7}}, [])
+    trained = Trained(path=class_folder, config=config, backbone={}, state={})
+    asked = Asked(train=str(class_folder), val=str(class_folder))
+    assert configure(trained, asked, [], out="out").train.seed == 7
+    assert configure(trained, asked, ["train.seed=8"], out="out").train.seed == 8
 
 
 def test_what_cannot_be_answered_is_refused(
