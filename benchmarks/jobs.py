@@ -45,6 +45,6 @@ def step_of(job: Job) -> Callable[[Batch], None]:
     """Its training step."""
 
     def step(batch: Batch) -> None:
-        job.train_step(batch.views, batch.label)
+        job.train_step(batch.views, job.marks(batch))
 
     return step

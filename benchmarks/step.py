@@ -142,7 +142,7 @@ def build_records(
     setting: Setting, contestants: list[Contestant], rounds: dict[str, list[Round]]
 ) -> list[Record]:
     """One record for each contestant, with its gains over the one before and the plain loops."""
-    flops = count_flops(setting.model, num_views=2, size=setting.size)
+    flops = count_flops(setting.model, sizes=(setting.size,) * 2)
     traffic = {
         precision: count_traffic(
             setting.model,

@@ -1,38 +1,46 @@
 """The projector and the predictor (paper, section 3, "Baseline settings")."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 from torch import nn
 
 
 def build_projector(
     num_features: int, *, num_layers: int, hidden: int, output: int
 ) -> nn.Sequential:
-    """feature → projection: [Linear, BN, ReLU] × (num_layers - 1), Linear, BN without affine.
-
-    The Linears before a ReLU have no bias.
-
-    The last Linear has a bias that BN cancels; as in the reference implementation it is kept, for
-    the layout's sake, and frozen.
-    """
-    layers: list[nn.Module] = []
-    width = num_features
-    for _ in range(num_layers - 1):
-        layers += [
-            nn.Linear(width, hidden, bias=False),
-            nn.BatchNorm1d(hidden),
-            nn.ReLU(inplace=True),
-        ]
-        width = hidden
-    last = nn.Linear(width, output)
-    last.bias.requires_grad_(False)
-    layers += [last, nn.BatchNorm1d(output, affine=False)]
-    return nn.Sequential(*layers)
+    """feature → projection: [Linear, BN, ReLU] × (num_layers - 1), Linear, BN without affine."""
+    return build_mlp([num_features, *[hidden] * (num_layers - 1), output], output_norm=True)
 
 
 def build_predictor(width: int, *, hidden: int) -> nn.Sequential:
     """projection → prediction: a bottleneck; neither BN nor ReLU at its output."""
-    return nn.Sequential(
-        nn.Linear(width, hidden, bias=False),
-        nn.BatchNorm1d(hidden),
-        nn.ReLU(inplace=True),
-        nn.Linear(hidden, width),
-    )
+    return build_mlp([width, hidden, width])
+
+
+def build_mlp(
+    widths: Sequence[int], *, hidden_norm: bool = True, output_norm: bool = False
+) -> nn.Sequential:
+    """[Linear, BN, ReLU] … Linear, BN without affine; the BNs where they are asked for.
+
+    A Linear has a bias where no BN follows, which would cancel it. The last one has it anyway, as
+    in the reference implementation, for the layout's sake; before a BN it is frozen.
+
+    Args:
+        widths: of the input, the hidden layers and the output.
+        hidden_norm: BN before each ReLU.
+        output_norm: BN at the end.
+    """
+    layers: list[nn.Module] = []
+    *hidden, output = widths
+    for width_in, width in pairwise(hidden):
+        layers.append(nn.Linear(width_in, width, bias=not hidden_norm))
+        if hidden_norm:
+            layers.append(nn.BatchNorm1d(width))
+        layers.append(nn.ReLU(inplace=True))
+    last = nn.Linear(hidden[-1], output)
+    layers.append(last)
+    if output_norm:
+        last.bias.requires_grad_(False)
+        layers.append(nn.BatchNorm1d(output, affine=False))
+    return nn.Sequential(*layers)

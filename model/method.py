@@ -12,6 +12,7 @@ from torch import nn
 
 from . import METHODS
 from .backbones import BackboneName
+from .ranks import Ranks
 
 if TYPE_CHECKING:
     MethodName = str
@@ -29,7 +30,7 @@ class ModelConfig:
     """What is trained around the backbone."""
     backbone: BackboneName = "resnet50"
     """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""
-    projector_layers: Literal[2, 3] = 3
+    projector_layers: Annotated[int, Ge(1), Le(8)] = 3
     """3 for ImageNet, 2 for CIFAR-10."""
     projector_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None
     """Hidden width; null: the backbone's own, as in the reference code (2048 for ResNet-50)."""
@@ -48,6 +49,20 @@ class Output(NamedTuple):
     """Scalars, detached, cheap: means over the steps are logged under these names."""
     projections: tuple[torch.Tensor, ...]
     """(B, projection_dim) of each view, detached; for `Method.inspect`."""
+
+
+class Course(NamedTuple):
+    """What a method may know of the training ahead of it."""
+
+    sizes: tuple[int, ...]
+    """Sides of the views of a picture, px."""
+    num_pictures: int
+    """Indices of pictures are below it."""
+    batch_size: int
+    """Pictures a step, over all processes."""
+    steps_per_epoch: int
+    num_steps: int
+    """Of the whole run."""
 
 
 class Axis(NamedTuple):
@@ -74,17 +89,33 @@ class Method(nn.Module):
     axes: ClassVar[Mapping[str, Axis]] = {}
     """Of figures (`loss` too) that should be drawn under more than their name."""
 
+    marks: ClassVar[Literal["label", "index"]] = "label"
+    """What `forward` is told of each picture beside its views."""
+
     backbone: nn.Module
     """What is kept: views (B, 3, H, W) → features (B, num_features)."""
     num_features: int
 
+    def begin(self, course: Course) -> None:
+        """Called once, before the method is moved to its device; what depends on the data is made
+        here.
+
+        Raises:
+            ValueError: it cannot be trained so; names the key, its value and the remedy.
+        """
+
+    def share(self, ranks: Ranks) -> None:
+        """Called once where several processes share each batch; a loss that compares pictures with
+        each other takes those of all of them (`Ranks.gather`).
+        """
+
     def forward(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
-        """The loss of one batch.
+        """The loss of one batch, of this process's rows.
 
         Args:
             views: each (B, 3, H, W), normalised, of the same pictures.
-            labels: (B,) int64 class numbers, -1 without a label; for methods or figures that use
-                them. Tensors instead of a `Batch`, so that compiled graphs see nothing else.
+            labels: (B,) int64, as `marks` has it: class numbers, -1 without a label; or indices
+                of pictures. Tensors instead of a `Batch`, so that compiled graphs see nothing else.
         """
         raise NotImplementedError
 
@@ -112,3 +143,8 @@ class Method(nn.Module):
 def build_method(config: ModelConfig) -> Method:
     """The method of this configuration, with fresh weights, on the CPU."""
     return import_module(METHODS[config.method], __package__).build(config)
+
+
+def config_class(name: str) -> type[ModelConfig]:
+    """The section `model` of a method: `ModelConfig`, or what its module derives from it."""
+    return getattr(import_module(METHODS[name], __package__), "Config", ModelConfig)

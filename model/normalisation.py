@@ -10,6 +10,8 @@ import torch.distributed as dist
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from .ranks import gather_plainly
+
 _STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 
 
@@ -121,9 +123,7 @@ def _gather(pair: torch.Tensor, group_name: str, world_size: int) -> tuple[torch
     still read as the parts of the stack: gradients are then wrong by up to a fifth at random, and
     the loss looks right.
     """
-    ops = torch.ops._c10d_functional
-    gathered = ops.wait_tensor(ops.all_gather_into_tensor(pair[None], world_size, group_name))
-    return gathered.unbind(1)
+    return gather_plainly(pair[None], world_size, group_name).unbind(1)
 
 
 def _widen(x: torch.Tensor) -> torch.Tensor:

@@ -6,10 +6,9 @@ from typing import ClassVar
 import torch
 import torch.nn.functional as F
 
-from .backbones import build_backbone
-from .heads import build_predictor, build_projector
-from .method import Axis, Group, Method, ModelConfig, Output
-from .statistics import effective_rank, normalized_std
+from .method import Axis, ModelConfig, Output
+from .siamese import Siamese
+from .statistics import normalized_std
 
 # On CIFAR-10 without the stop-gradient z_std is 0.45 and the loss -0.87 after 130 steps, 0.26 and
 # -0.96 after 600; with it, z_std is never below 0.94, in 3,744 steps of one run and 1,120 of
@@ -28,32 +27,15 @@ def negative_cosine(prediction: torch.Tensor, target: torch.Tensor) -> torch.Ten
     return -F.cosine_similarity(prediction.float(), target.float(), dim=1).mean()
 
 
-class SimSiam(Method):
+class SimSiam(Siamese):
     """Backbone, projector and predictor around one symmetric loss."""
 
-    axes: ClassVar = {
-        "loss": Axis("loss (collapsed: -1)"),
-        "z_std": Axis("z_std·√d (healthy: 1, collapsed: 0)", 0, 1.1),
-        "effective_rank": Axis("effective rank of z (collapsed: 1)", 0),
-    }
+    axes: ClassVar = {"loss": Axis("loss (collapsed: -1)"), **Siamese.axes}
 
     def __init__(self, config: ModelConfig) -> None:
-        super().__init__()
-        self.backbone, self.num_features = build_backbone(config.backbone)
-        self.projector = build_projector(
-            self.num_features,
-            num_layers=config.projector_layers,
-            hidden=config.projector_hidden or self.num_features,
-            output=config.projection_dim,
-        )
-        self.predictor = build_predictor(
-            config.projection_dim,
-            hidden=config.predictor_hidden or max(config.projection_dim // 4, 1),
-        )
-
-    def encode(self, view: torch.Tensor) -> torch.Tensor:
-        """One view → projection (B, projection_dim)."""
-        return self.projector(self.backbone(view))
+        super().__init__(config)
+        self.projector = self.build_projector()
+        self.predictor = self.build_predictor()
 
     def forward(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
         """The symmetric loss of two views; the labels are not used.
@@ -68,9 +50,6 @@ class SimSiam(Method):
         z_std = 0.5 * (normalized_std(target1) + normalized_std(target2))
         return Output(loss, {"z_std": z_std}, (target1, target2))
 
-    def inspect(self, output: Output) -> dict[str, torch.Tensor]:
-        return {"effective_rank": effective_rank(output.projections[0])}
-
     def diagnose(self, figures: Mapping[str, float]) -> str | None:
         """Collapse (section 4.1): all pictures get one projection, and the loss goes to -1."""
         z_std, loss = figures.get("z_std", 1.0), figures["loss"]
@@ -81,13 +60,3 @@ class SimSiam(Method):
             "projections of all pictures become one. Usual causes: a learning rate that is too "
             "high, or a method changed in its stop-gradient, its predictor or its BatchNorms"
         )
-
-    def parameter_groups(self) -> list[Group]:
-        """The encoder, and the predictor, whose rate stays: it adapts to the latest representations
-        (section 4.2).
-        """
-        encoder = [*self.backbone.parameters(), *self.projector.parameters()]
-        return [
-            Group([p for p in encoder if p.requires_grad], decays=True),
-            Group(list(self.predictor.parameters()), decays=False),
-        ]

@@ -110,6 +110,11 @@ class Loader:
         raise UserError(f"{failure}; nor can any other of {len(places)} that were tried be read")
 
     @property
+    def global_batch_size(self) -> int:
+        """Pictures of a batch, over all ranks."""
+        return self._plan.global_batch_size
+
+    @property
     def batches_per_epoch(self) -> int:
         """Batches of a whole epoch."""
         return self._plan.num_batches()

@@ -3,16 +3,19 @@
 import codecs
 import dataclasses
 import difflib
+import functools
+import operator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
 
-from ..model.method import ModelConfig
+from ..model import METHODS
+from ..model.method import ModelConfig, config_class
 from ..pipeline.augment.spec import AugmentConfig
 from ..pipeline.config import DataConfig, LoaderConfig
 from ..pipeline.errors import UserError
@@ -81,6 +84,25 @@ class RunConfig:
     """Send the figures to this project of Weights & Biases as well; null: no."""
 
 
+def _method_of(model: Any) -> str:
+    """Which method's keys a section `model` has, of YAML or typed; of an unknown one simsiam's,
+    whose own check then says so.
+    """
+    name = model.get("method") if isinstance(model, dict) else model.method
+    return name if name in METHODS else "simsiam"
+
+
+if TYPE_CHECKING:
+    AnyModelConfig = ModelConfig
+else:
+    AnyModelConfig = Annotated[
+        functools.reduce(
+            operator.or_, (Annotated[config_class(name), Tag(name)] for name in METHODS)
+        ),
+        Discriminator(_method_of),
+    ]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """All sections."""
@@ -90,7 +112,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     loader: LoaderConfig = field(default_factory=LoaderConfig)
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    model: ModelConfig = field(default_factory=ModelConfig)
+    model: AnyModelConfig = field(default_factory=ModelConfig)
     optim: OptimConfig = field(default_factory=OptimConfig)
     train: TrainConfig = field(default_factory=TrainConfig)
     eval: EvalConfig = field(default_factory=EvalConfig)
@@ -233,8 +255,21 @@ def _known_keys() -> list[str]:
     return [
         f"{section.name}.{key.name}"
         for section in dataclasses.fields(Config)
-        for key in dataclasses.fields(section.type)  # type: ignore[arg-type]
+        for owner in section_types(section.name)
+        for key in dataclasses.fields(owner)
     ]
+
+
+def section_types(name: str) -> list[Any]:
+    """The dataclasses that may stand for a section: of `model` one for each method."""
+    if name == "model":
+        return [config_class(method) for method in METHODS]
+    (section,) = (f for f in dataclasses.fields(Config) if f.name == name)
+    return [section.type]
+
+
+def _has_key(owner: Any, name: str) -> bool:
+    return name in (key.name for key in dataclasses.fields(owner))
 
 
 def _nearest(name: str, known: list[str]) -> str:
@@ -247,8 +282,15 @@ def _explain(error: ValidationError) -> str:
     """The first error in one line: field, value, remedy."""
     first = error.errors()[0]
     place = [str(part) for part in first["loc"]]
+    method = place.pop(1) if place[0] == "model" and len(place) > 1 else ""
     field_name = ".".join(place[:2])
     if first["type"] == "unexpected_keyword_argument":
+        owners = [name for name in METHODS if _has_key(config_class(name), place[-1])]
+        if method and owners:
+            return (
+                f"{field_name}: no key of model.method={method}, but of {', '.join(owners)}; set "
+                "model.method as well"
+            )
         nearest = _nearest(field_name, _known_keys())
         if len(place) == 1:
             nearest = (

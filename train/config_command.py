@@ -37,6 +37,12 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "name", metavar="NAME", nargs="?", help="a recipe or a YAML file (the defaults)"
     )
+    parser.add_argument(
+        "overrides",
+        metavar="section.key=value",
+        nargs="*",
+        help="laid over it, such as model.method=byol, whose keys are shown then",
+    )
     parser.add_argument("--list", action="store_true", help="print the recipes instead")
     return parser.parse_args(argv)
 
@@ -50,7 +56,11 @@ def main(argv: list[str]) -> int:
             lines = textwrap.wrap(describe_recipe(name), _WIDTH - width)
             print(f"{name:<{width}}  " + f"\n{'':<{width}}  ".join(lines))
         return 0
-    config = read_config(args.name) if args.name else parse_config({}, [])
+    overrides = [*args.overrides]
+    if args.name and "=" in args.name:
+        overrides.insert(0, args.name)
+        args.name = None
+    config = read_config(args.name, overrides) if args.name else parse_config({}, overrides)
     print(format_config(config), end="")
     return 0
 
@@ -64,14 +74,13 @@ def describe_recipe(name: str) -> str:
 
 def format_config(config: Config) -> str:
     """All sections and keys as YAML, each key below its type, default and docstring."""
-    schema = TypeAdapter(Config).json_schema()["$defs"]
     values = TypeAdapter(Config).dump_python(config, mode="json")
     lines = []
     for section in dataclasses.fields(Config):
-        owner: Any = section.type
+        owner: Any = type(getattr(config, section.name))
         meanings = read_docstrings(owner)
         lines.append(f"{section.name}:")
-        for key, properties in schema[owner.__name__]["properties"].items():
+        for key, properties in TypeAdapter(owner).json_schema()["properties"].items():
             facts = f"{format_type(properties)}; default: {_to_yaml(properties['default'])}"
             comments = textwrap.wrap(meanings[key], _WIDTH) + textwrap.wrap(facts, _WIDTH)
             lines += [f"  # {text}" for text in comments]
@@ -81,7 +90,16 @@ def format_config(config: Config) -> str:
 
 
 def read_docstrings(owner: type) -> dict[str, str]:
-    """Of a dataclass's fields: the string below each, which Python itself does not keep."""
+    """Of a dataclass's fields: the string below each, which Python itself does not keep; of those
+    that it has from another one too.
+    """
+    meanings: dict[str, str] = {}
+    for part in reversed(owner.__mro__[:-1]):
+        meanings |= _read_own_docstrings(part)
+    return meanings
+
+
+def _read_own_docstrings(owner: type) -> dict[str, str]:
     (definition,) = ast.parse(inspect.getsource(owner)).body
     assert isinstance(definition, ast.ClassDef)
     return {

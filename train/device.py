@@ -205,8 +205,8 @@ def settle_compile(config: Config, *, steps: int) -> tuple[Config, Choice]:
     """
     asked, flops = config.train.compile, 0.0
     if asked == "auto" and config.train.device == "cuda":
-        views = len(build_train_specs(config.augment))
-        each = count_flops(config.model, num_views=views, size=config.augment.size)
+        sizes = tuple(spec.size for spec in build_train_specs(config.augment))
+        each = count_flops(config.model, sizes=sizes)
         flops = each * config.train.batch_size
     choice = choose_compile(asked, config.train.device, steps=steps, flops=flops)
     return replace(config, train={"compile": choice.name}), choice

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.method import Method
+from ..model.method import Course, Method
 from ..pipeline.building import build_loader
+from ..pipeline.contract import Batch
 from ..pipeline.engines import RESIDENT
 from ..pipeline.errors import UserError
 from ..pipeline.loader import Loader
@@ -65,6 +66,10 @@ class Job:
     def num_views(self) -> int:
         """Of each picture."""
         return len(self.loader.options.specs)
+
+    def marks(self, batch: Batch) -> torch.Tensor:
+        """(B,) int64: what the method is told of each picture beside its views."""
+        return batch.index if self.model.marks == "index" else batch.label
 
     @property
     def resume_command(self) -> str:
@@ -139,10 +144,12 @@ def build_job(
     loader = world.everyone(lambda: open_data(config, source, world, task=task, stages=stages))
     task.check(config, source, world)
     steps = train.epochs * loader.batches_per_epoch
+    torch.manual_seed(train.seed)
+    model = task.build(config, source)
+    _begin_method(model, loader, num_steps=steps, num_pictures=len(source))
+    model.to(train.device)
     config, compiled = world.once(lambda: settle_compile(config, steps=steps))
     lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
-    torch.manual_seed(train.seed)
-    model = task.build(config, source).to(train.device)
     rate = build_learning_rate(
         config.optim,
         batch_size=train.batch_size,
@@ -166,6 +173,21 @@ def build_job(
         world=world,
         task=task,
     )
+
+
+def _begin_method(model: Method, loader: Loader, *, num_steps: int, num_pictures: int) -> None:
+    """Tell the method what is ahead of it."""
+    course = Course(
+        sizes=tuple(spec.size for spec in loader.options.specs),
+        num_pictures=num_pictures,
+        batch_size=loader.global_batch_size,
+        steps_per_epoch=loader.batches_per_epoch,
+        num_steps=num_steps,
+    )
+    try:
+        model.begin(course)
+    except ValueError as error:
+        raise UserError(str(error)) from None
 
 
 def _sharing(train: TrainConfig, world: World) -> Sharing:

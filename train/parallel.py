@@ -13,6 +13,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from ..model.method import Method, Output
 from ..model.normalisation import rank_batch_norms
+from ..model.ranks import Ranks
 from ..pipeline.world import World
 
 Forward = Callable[..., Output]
@@ -44,6 +45,8 @@ def wrap(model: Method, *, channels_last: bool, compiled: bool, sharing: Sharing
     world = sharing.world
     if channels_last:  # first: a graph is compiled for strides
         model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if not world.is_alone:
+        model.share(Ranks.of(world.layer_group))
     if not world.is_alone and sharing.sync_batch_norm:  # seen by the compiler
         rank_batch_norms(model, world.layer_group)
     if compiled:

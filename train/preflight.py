@@ -113,12 +113,12 @@ def _time_step(job: "Job", batch: Batch) -> float:
     """
     is_cuda = job.config.train.device == "cuda"
     for _ in range(_WARM_UP_STEPS if is_cuda else 1):
-        job.train_step(batch.views, batch.label)
+        job.train_step(batch.views, job.marks(batch))
     job.train_step.take_figures()  # waits for the device
     count = _TIMED_STEPS if is_cuda else 2
     begun = time.perf_counter()
     for _ in range(count):
-        job.train_step(batch.views, batch.label)
+        job.train_step(batch.views, job.marks(batch))
     job.train_step.take_figures()
     return (time.perf_counter() - begun) / count
 

@@ -44,7 +44,7 @@ def train(job: Job, keeper: Keeper, report: Report) -> bool:
             job.loader.set_epoch(epoch)
             for batch in stopwatch.waiting_for(job.loader, within=stop.waiting):
                 lr = set_learning_rate(job.optimizer, job.rate, step=job.scheduled_step)
-                job.train_step(batch.views, batch.label)
+                job.train_step(batch.views, job.marks(batch))
                 job.step += 1
                 job.place = job.loader.state()
                 report.tick(job.step)

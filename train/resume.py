@@ -125,7 +125,7 @@ def tell_differences(name: str, overrides: list[str], stored: Config) -> list[st
     given = _given(overrides)
     told = []
     for section in dataclasses.fields(Config):
-        for key in dataclasses.fields(section.type):  # type: ignore[arg-type]
+        for key in dataclasses.fields(getattr(asked, section.name)):
             full = f"{section.name}.{key.name}"
             new, old = _get(asked, full), _get(stored, full)
             decided = new in (None, "auto") or full in given or full == "run.dir"
@@ -140,7 +140,7 @@ def _given(overrides: list[str]) -> list[str]:
 
 def _get(config: Config, name: str) -> Any:
     section, key = name.split(".")
-    return getattr(getattr(config, section), key)
+    return getattr(getattr(config, section), key, None)
 
 
 def _is_in(name: str, names: tuple[str, ...]) -> bool:

@@ -50,7 +50,7 @@ class Task:
 
     def count_flops(self, config: Config) -> int | None:
         """Of training on one picture; None: not counted."""
-        return count_of(config.model, len(self.specs(config)), config.augment.size)
+        return count_of(config.model, tuple(spec.size for spec in self.specs(config)))
 
     def check(self, config: Config, source: Source, world: World) -> None:
         """Try the validation data: a mistake in it must not wait for its turn. All ranks call it.

@@ -63,10 +63,10 @@ class Usage(NamedTuple):
 
 
 @cache
-def count_of(model: ModelConfig, num_views: int, size: int) -> int | None:
+def count_of(model: ModelConfig, sizes: tuple[int, ...]) -> int | None:
     """Operations of training on one picture by a method; None: they cannot be counted."""
     try:
-        return count_flops(model, num_views=num_views, size=size)
+        return count_flops(model, sizes=sizes)
     except NotImplementedError:  # something in the method that has no form without data
         return None
 

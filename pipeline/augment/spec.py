@@ -184,12 +184,39 @@ class AugmentConfig:
     """How often a view is blurred; null: the preset's own (imagenet 0.5, cifar 0)."""
     flip_prob: Probability = 0.5
     """How often a view is mirrored."""
+    num_views: Annotated[int, Ge(2), Le(64)] = 2
+    """Views of this size; SimSiam takes 2."""
+    small_views: Annotated[int, Ge(0), Le(64)] = 0
+    """Smaller views besides: multi-crop, for methods that take them (swav)."""
+    small_size: Size = 96
+    """Side of each smaller view, px."""
+    small_min_scale: Annotated[float, Gt(0), Le(1)] = 0.05
+    """Smallest area of a smaller view's crop over the picture's area; the largest is min_scale."""
     ops: Literal["kernel", "oracle"] = "kernel"
     """`oracle` runs the slow float64 reference instead of the kernel, for checking."""
 
 
-def build_train_specs(config: AugmentConfig) -> tuple[AugmentSpec, AugmentSpec]:
-    """The two views of SimSiam pre-training: the same distribution, drawn independently."""
+def build_train_specs(config: AugmentConfig) -> tuple[AugmentSpec, ...]:
+    """The two views of SimSiam pre-training: the same distribution, drawn independently; and what
+    more of them is asked for, the smaller ones last.
+
+    Raises:
+        UserError: a smaller view's crops have no range.
+    """
+    view = _build_view(config, size=config.size, scale=(config.min_scale, 1.0))
+    if not config.small_views:
+        return (view,) * config.num_views
+    if config.small_min_scale > config.min_scale:
+        raise UserError(
+            f"augment.small_min_scale={config.small_min_scale:g}: above "
+            f"augment.min_scale={config.min_scale:g}, the largest area of a smaller view's crop"
+        )
+    scale = (config.small_min_scale, config.min_scale)
+    small = _build_view(config, size=config.small_size, scale=scale)
+    return (view,) * config.num_views + (small,) * config.small_views
+
+
+def _build_view(config: AugmentConfig, *, size: int, scale: tuple[float, float]) -> AugmentSpec:
     preset_blur = {"imagenet": 0.5, "cifar": 0.0}[config.preset]
     blur_prob = preset_blur if config.blur_prob is None else config.blur_prob
     strength = config.jitter_strength
@@ -200,13 +227,12 @@ def build_train_specs(config: AugmentConfig) -> tuple[AugmentSpec, AugmentSpec]:
         hue=0.1 * strength,
         prob=config.jitter_prob,
     )
-    ops: list[Op] = [RandomResizedCrop(size=config.size, scale=(config.min_scale, 1.0)), jitter]
+    ops: list[Op] = [RandomResizedCrop(size=size, scale=scale), jitter]
     ops.append(Grayscale(prob=config.grayscale_prob))
     if blur_prob > 0:
         ops.append(GaussianBlur(prob=blur_prob))
     ops += [HorizontalFlip(prob=config.flip_prob), Normalize()]
-    spec = AugmentSpec(ops=tuple(ops))
-    return spec, spec
+    return AugmentSpec(ops=tuple(ops))
 
 
 def build_linear_spec(config: AugmentConfig) -> AugmentSpec:

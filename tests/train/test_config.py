@@ -14,13 +14,15 @@ from swiftsiam.train.config import (
     parse_config,
     read_config,
     replace,
+    section_types,
     to_yaml,
 )
 
 KEYS = [
     (section.name, key.name)
     for section in dataclasses.fields(Config)
-    for key in dataclasses.fields(section.type)  # type: ignore[arg-type]
+    for owner in section_types(section.name)
+    for key in dataclasses.fields(owner)
 ]
 
 
@@ -72,6 +74,10 @@ def test_null_clears_an_optional_key() -> None:
         (["optim.base_lr=inf"], ["optim.base_lr", "finite"]),
         (["augment.size=4"], ["augment.size", "greater than or equal to 8"]),
         (["loader.engine=dally"], ["loader.engine='dally'", "torchvision"]),
+        (["model.method=simsam"], ["model.method='simsam'", "'simsiam'", "'byol'"]),
+        (["model.temperature=1"], ["model.temperature", "simsiam", "but of simclr, moco, swav"]),
+        (["model.method=swav", "model.protoypes=9"], ["did you mean model.prototypes"]),
+        (["model.method=byol", "model.momentum=2"], ["model.momentum='2'", "equal to 1"]),
         (["model.backbone=resnet51"], ["model.backbone='resnet51'", "resnet50"]),
         (["train.channels_last=maybe"], ["train.channels_last", "boolean"]),
     ],

@@ -5,17 +5,18 @@ from pathlib import Path
 
 import pytest
 import yaml
-from swiftsiam.train.config import Config, list_recipes, read_config
+from swiftsiam.train.config import Config, list_recipes, read_config, section_types
 from swiftsiam.train.config_command import read_docstrings
 
 from .conftest import Cli
 
 
 def test_every_key_says_what_it_is() -> None:
-    for section in dataclasses.fields(Config):
-        keys = {key.name for key in dataclasses.fields(section.type)}  # type: ignore[arg-type]
-        meanings = read_docstrings(section.type)  # type: ignore[arg-type]
-        assert set(meanings) == keys
+    owners = [owner for field in dataclasses.fields(Config) for owner in section_types(field.name)]
+    assert len(owners) > len(dataclasses.fields(Config))
+    for owner in owners:
+        meanings = read_docstrings(owner)
+        assert set(meanings) == {key.name for key in dataclasses.fields(owner)}
         assert all(text.strip() for text in meanings.values())
 
 
@@ -27,6 +28,18 @@ def test_what_is_printed_is_that_configuration(name: str | None, here: Cli, tmp_
     expected = read_config(name) if name else Config()
     assert read_config(str(tmp_path / "mine.yaml")) == expected
     assert list(yaml.safe_load(done.stdout)) == [f.name for f in dataclasses.fields(Config)]
+
+
+@pytest.mark.parametrize("arguments", [["model.method=byol"], ["demo", "model.method=byol"]])
+def test_the_keys_shown_are_those_of_the_method(
+    arguments: list[str], here: Cli, tmp_path: Path
+) -> None:
+    done = here("config", *arguments)
+    assert "  # BYOL.\n" in done.stdout
+    (tmp_path / "mine.yaml").write_text(done.stdout)
+    config = read_config(str(tmp_path / "mine.yaml"))
+    assert config == (read_config(*arguments[:1], arguments[1:]) if len(arguments) > 1 else config)
+    assert config.model.momentum == 0.99  # type: ignore[attr-defined]
 
 
 def test_type_default_and_meaning_stand_above_each_key(here: Cli) -> None:

@@ -164,5 +164,5 @@ def test_arithmetic_of_a_picture_is_counted() -> None:
     """ResNet-50 has 4.09 billion multiplications and additions a view of 224 px (torchvision's
     documentation); backward costs twice the forward pass, but for the first convolution's input.
     """
-    counted = count_flops(ModelConfig(backbone="resnet50"), num_views=2, size=224)
+    counted = count_flops(ModelConfig(backbone="resnet50"), sizes=(224, 224))
     assert counted == pytest.approx(2 * 3 * 2 * 4.09e9, rel=0.02)

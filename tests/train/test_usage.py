@@ -86,5 +86,5 @@ def test_a_method_that_cannot_be_counted_is_none(monkeypatch: pytest.MonkeyPatch
 
     monkeypatch.setattr(usage, "count_flops", refuse)
     usage.count_of.cache_clear()
-    assert usage.count_of(ModelConfig(), 2, 224) is None
+    assert usage.count_of(ModelConfig(), (224, 224)) is None
     usage.count_of.cache_clear()

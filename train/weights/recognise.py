@@ -64,7 +64,7 @@ def recognise_model(found: Found, path: Path) -> ModelConfig:
     linears = [t for name, t in found.projector.items() if t.dim() == 2]
     return ModelConfig(
         backbone=backbone,
-        projector_layers=len(linears),  # type: ignore[arg-type]
+        projector_layers=len(linears),
         projector_hidden=linears[0].shape[0],
         projection_dim=linears[-1].shape[0],
         predictor_hidden=found.predictor["0.weight"].shape[0],
