@@ -1,6 +1,7 @@
 """SimCLR, BYOL, MoCo v2 and SwAV, and their crossings with SimSiam, proved: the loss, every
 gradient and some steps of training equal those of plain implementations, written here from the
-papers: sums row by row, copies of modules, a list for a queue, matrices scaled in turn.
+papers: sums row by row, copies of modules, a list for a queue, matrices scaled in turn. And two
+processes that share each batch do what one does with all of it.
 
 The backbone is a copy of ours; see `test_proof` for it. All is in float64, which our losses are
 given wherever they ask for float32: rounding stays far below any change of a method.
@@ -8,14 +9,20 @@ given wherever they ask for float32: rounding stays far below any change of a me
 
 import copy
 import math
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from swiftsiam.model import byol, moco, simclr, swav
+from swiftsiam.model import byol, moco, simclr, swav, variant
 from swiftsiam.model.method import Course, Method, ModelConfig, build_method
 from torch import nn
+
+from . import relatives_rank
+from .relatives_rank import Case, Made, follow
 
 ROWS, STEPS = 6, 5
 FEATURES, HIDDEN, WIDTH, NARROW = 128, 48, 16, 8
@@ -40,6 +47,11 @@ def in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_course(sizes: tuple[int, ...] = TWO) -> Course:
     """Two steps an epoch, so that SwAV's prototypes move from the third one on."""
     return Course(sizes, num_pictures=20, batch_size=ROWS, steps_per_epoch=2, num_steps=8)
+
+
+def make_index(*, step: int) -> torch.Tensor:
+    """The same pictures each time, each in another row: rows of two processes change places."""
+    return INDEX.roll(2 * step)
 
 
 def build(config: ModelConfig, *, sizes: tuple[int, ...] = TWO) -> Any:
@@ -336,3 +348,133 @@ def test_steps_are_those_of_the_paper(name: str) -> None:
                 descent.step()
                 model.after_step()
             plain.check(ours)
+
+
+def test_queued_keys_must_fit() -> None:
+    config = moco.Config(**BASE, queue=2 * ROWS - 1)
+    with pytest.raises(ValueError, match=rf"model\.queue={2 * ROWS} or more"):
+        build(config)
+
+
+@pytest.mark.parametrize("name", ["simclr", "byol", "moco"])
+def test_two_views_no_more(name: str) -> None:
+    with pytest.raises(ValueError, match=rf"model\.method={name} takes 2"):
+        build(CONFIGS[name][0], sizes=MANY)
+
+
+def test_one_view_has_nothing_to_predict() -> None:
+    with pytest.raises(ValueError, match="swav takes 2 or more"):
+        build(CONFIGS["swav"][0], sizes=(32,))
+
+
+def test_codes_are_distributions_that_use_all_clusters_alike() -> None:
+    """Also where exp(scores) would overflow."""
+    scores = torch.randn(12, 4, generator=torch.Generator().manual_seed(0)) * 300
+    codes = swav.sinkhorn(scores, num_iterations=5000)
+    torch.testing.assert_close(codes.sum(1), torch.ones(12))
+    torch.testing.assert_close(codes.sum(0), torch.full((4,), 3.0), rtol=1e-2, atol=0)
+
+
+@pytest.mark.parametrize("name", ["byol", "moco", "swav"])
+@pytest.mark.usefixtures("in_float64")
+def test_all_that_moves_is_in_the_state(name: str) -> None:
+    """A run that goes on from a state goes on to the same bits, gradients and copies as well."""
+    config, sizes = CONFIGS[name]
+    batches = [(make_views(sizes, seed=step), INDEX) for step in range(4)]
+    whole, other = build(config, sizes=sizes), build(config, sizes=sizes)
+    follow(whole, whole, batches[:2])
+    other.load_state_dict(whole.state_dict())
+    ends = [follow(model, model, batches[2:]) for model in (whole, other)]
+    for own, wanted in zip(ends[0].losses, ends[1].losses, strict=True):
+        assert torch.equal(own, wanted)
+    for key, own in ends[0].state.items():
+        assert torch.equal(own, ends[1].state[key]), key
+
+
+@pytest.mark.usefixtures("in_float64")
+def test_nothing_is_queued_in_evaluation() -> None:
+    model = build(CONFIGS["moco"][0])
+    before = model.queue.clone()
+    model.eval()(make_views(TWO, seed=0), INDEX)
+    assert torch.equal(model.queue, before)
+    assert model.place.item() == 0
+
+
+RANKED = {
+    name: CONFIGS[name]
+    for name in (
+        "simclr", "simclr with predictor", "simclr with both", "byol", "swav",
+        "swav with small views", "swav without stop-gradient", "swav with both",
+    )
+}  # fmt: skip
+# A queue of whole steps: within one, keys of two processes stand in another order than of one.
+RANKED["moco"] = moco.Config(**BASE, momentum=0.8, queue=24), TWO
+for velocity in (0.0, 0.5):
+    RANKED[f"picture average, velocity {velocity}"] = (
+        variant.Config(**BASE, target="picture_average", target_velocity=velocity),
+        TWO,
+    )
+RANK_STEPS = 4
+TIMEOUT_S = 550
+
+
+def make_case(config: ModelConfig, sizes: tuple[int, ...], *, compiled: bool = False) -> Case:
+    batches = [(make_views(sizes, seed=step), make_index(step=step)) for step in range(RANK_STEPS)]
+    state = build(config, sizes=sizes).state_dict()
+    return Case(config, make_course(sizes), state, batches, compiled)
+
+
+def run_ranks(cases: dict[str, Case], folder: Path) -> list[dict[str, Made]]:
+    """What two processes have made of them, each."""
+    torch.save({name: tuple(case) for name, case in cases.items()}, folder / "cases.pt")
+    ranks = [
+        subprocess.Popen(
+            [sys.executable, relatives_rank.__file__, str(folder), str(rank)],
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in ranks:
+        _, told = process.communicate(timeout=TIMEOUT_S)
+        assert process.returncode == 0, told[-3000:]
+    halves = [torch.load(folder / f"made-{rank}.pt", weights_only=False) for rank in range(2)]
+    return [{name: Made(*made) for name, made in half.items()} for half in halves]
+
+
+@pytest.fixture(scope="module")
+def ranked(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Made]]:
+    cases = {name: make_case(*RANKED[name]) for name in RANKED}
+    return run_ranks(cases, tmp_path_factory.mktemp("ranks"))
+
+
+def compare_ranks(halves: list[Made], whole: Made, **within: Any) -> None:
+    """Losses, whose mean counts; gradients, averaged already; and all that is kept."""
+    for step, wanted in enumerate(whole.losses):
+        losses = torch.stack([half.losses[step] for half in halves])
+        torch.testing.assert_close(losses.mean(), wanted, **within)
+        for name, gradient in whole.gradients[step].items():
+            one, other = (half.gradients[step][name] for half in halves)
+            assert torch.equal(one, other), name
+            torch.testing.assert_close(
+                one, gradient, **within, msg=lambda told, n=name, s=step: f"{s} {n}: {told}"
+            )
+    for name, wanted in whole.state.items():
+        one, other = (half.state[name] for half in halves)
+        assert torch.equal(one, other), name
+        if name == "queue":  # in any order
+            one, wanted = (rows[rows[:, 0].argsort()] for rows in (one, wanted))
+        torch.testing.assert_close(one, wanted, **within, msg=lambda told, n=name: f"{n}: {told}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", RANKED)
+@pytest.mark.usefixtures("in_float64")
+def test_two_processes_do_what_one_does(ranked: list[dict[str, Made]], name: str) -> None:
+    """Each with half of the rows; the queue and the pictures' averages are the same on both."""
+    model = relatives_rank.build(case := make_case(*RANKED[name]))
+    whole = follow(model, model, case.batches)
+    compare_ranks([half[name] for half in ranked], whole, **WITHIN)
+    assert len({loss.item() for loss in ranked[0][name].losses}) == RANK_STEPS
+    parts = [half[name].losses[0].item() for half in ranked]
+    assert parts[0] != pytest.approx(parts[1], rel=1e-3)  # of other rows
