@@ -1,15 +1,20 @@
 """Backbones: picture in, pooled feature out.
 
 ImageNet: torchvision's ResNets with the last BatchNorm of each residual branch at zero. CIFAR:
-ResNet-18 with a 3×3 stem and no max-pool (paper, appendix D), also narrower, for CPUs.
+ResNet-18 with a 3×3 stem and no max-pool (paper, appendix D), also narrower, for CPUs. Others by
+the names of their libraries: see `libraries`.
 """
 
-from typing import Literal, get_args
+import difflib
+from typing import Annotated, Literal, get_args
 
 import torch
 import torchvision
+from pydantic import AfterValidator
 from torch import nn
 from torchvision.models.resnet import BasicBlock
+
+from .libraries import build_by_name, examine, is_by_name
 
 BackboneName = Literal[
     "resnet18",
@@ -21,6 +26,7 @@ BackboneName = Literal[
     "cifar_resnet18_w32",
     "cifar_resnet18_w16",
 ]
+"""Those that are known here, and by their weights."""
 
 _CIFAR_WIDTHS = {"cifar_resnet18": 64, "cifar_resnet18_w32": 32, "cifar_resnet18_w16": 16}
 
@@ -71,17 +77,48 @@ def _init_as_torchvision(network: nn.Module) -> None:
             nn.init.zeros_(module.bn2.weight)  # pyright: ignore[reportArgumentType]
 
 
-def build_backbone(name: BackboneName) -> tuple[nn.Module, int]:
-    """The network without its classifier, and the width of its pooled feature.
+def check_backbone(name: str) -> str:
+    """The name, where there is such a backbone; a library is asked only for names of its own.
 
     Raises:
-        ValueError: no such backbone.
+        ValueError: there is none, or it gives no feature vector; begins with the name.
     """
+    if is_by_name(name):
+        examine(name)
+        return name
+    known = get_args(BackboneName)
+    if name not in known:
+        nearest = difflib.get_close_matches(name, known, n=1)
+        hint = f"did you mean {nearest[0]}? " if nearest else ""
+        raise ValueError(
+            f"{name!r}: no such backbone; {hint}Known: {', '.join(known)}, torchvision/NAME and "
+            "timm/NAME"
+        )
+    return name
+
+
+BackboneText = Annotated[str, AfterValidator(check_backbone)]
+"""A backbone in a configuration: of `BackboneName`, torchvision/NAME or timm/NAME."""
+
+
+def build_backbone(name: str) -> tuple[nn.Module, int]:
+    """The network without its classifier, and the width of its pooled feature.
+
+    Args:
+        name: as `BackboneText` has it.
+
+    Raises:
+        ValueError: no such backbone, or none that gives a feature vector.
+    """
+    try:
+        check_backbone(name)
+    except ValueError as error:
+        raise ValueError(f"model.backbone={error}") from None
+    if is_by_name(name):
+        return build_by_name(name)
     if name in _CIFAR_WIDTHS:
         network = CifarResNet(width=_CIFAR_WIDTHS[name])
         return network, network.num_features
-    if name not in get_args(BackboneName):
-        raise ValueError(f"model.backbone={name}: not one of {', '.join(get_args(BackboneName))}")
     network = getattr(torchvision.models, name)(weights=None, zero_init_residual=True)
     num_features = network.fc.in_features
     network.fc = nn.Identity()

@@ -11,7 +11,7 @@ from pydantic import ConfigDict
 from torch import nn
 
 from . import METHODS
-from .backbones import BackboneName
+from .backbones import BackboneText
 from .ranks import Ranks
 
 if TYPE_CHECKING:
@@ -28,8 +28,10 @@ class ModelConfig:
 
     method: MethodName = "simsiam"
     """What is trained around the backbone."""
-    backbone: BackboneName = "resnet50"
-    """torchvision's ResNets, or cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower)."""
+    backbone: BackboneText = "resnet50"
+    """resnet18, 34, 50, 101 or 152; cifar_resnet18 (3×3 stem), _w32 and _w16 (narrower); or any
+    classifier of two libraries: torchvision/NAME (torchvision/convnext_tiny), timm/NAME
+    (timm/vit_small_patch16_224)."""
     projector_layers: Annotated[int, Ge(1), Le(8)] = 3
     """3 for ImageNet, 2 for CIFAR-10."""
     projector_hidden: Annotated[int, Ge(1), Le(65_536)] | None = None

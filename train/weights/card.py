@@ -5,7 +5,7 @@ from typing import Any
 
 import yaml
 
-from ...model.backbones import BackboneName
+from ...model.libraries import TIMM, is_by_name, load_settings
 from ...pipeline.augment.spec import ResizeCenterCrop, build_eval_spec
 from ..config import to_plain
 from ..run import read_metrics
@@ -57,9 +57,14 @@ Made by {versions}.
 """
 
 
-def is_torchvisions(backbone: BackboneName) -> bool:
+def is_torchvisions(backbone: str) -> bool:
     """Whether torchvision, timm and Detectron2 have this network under the same name."""
-    return not backbone.startswith("cifar_")
+    return not (backbone.startswith("cifar_") or is_by_name(backbone))
+
+
+def is_timms(backbone: str) -> bool:
+    """Whether timm builds this network from a folder for the hub."""
+    return is_torchvisions(backbone) or backbone.startswith(TIMM)
 
 
 def describe_for_hub(trained: Trained, *, num_features: int) -> bytes:
@@ -68,11 +73,17 @@ def describe_for_hub(trained: Trained, *, num_features: int) -> bytes:
     spec = build_eval_spec(config.augment)
     crop, normalize = spec.crop, spec.normalize
     assert isinstance(crop, ResizeCenterCrop)
+    name = config.model.backbone
+    known: dict[str, Any] = {"pool_size": [7, 7], "first_conv": "conv1", "classifier": "fc"}
+    more: dict[str, Any] = {"global_pool": "avg"}
+    if name.startswith(TIMM):  # which pools its networks as it built them
+        known, arguments = load_settings(name)
+        more = {"model_args": arguments} if arguments else {}
     content: dict[str, Any] = {
-        "architecture": config.model.backbone,
+        "architecture": name.removeprefix(TIMM),
         "num_classes": 0,
         "num_features": num_features,
-        "global_pool": "avg",
+        **more,
         "pretrained_cfg": {
             "tag": config.model.method,
             "input_size": [3, crop.size, crop.size],
@@ -83,9 +94,7 @@ def describe_for_hub(trained: Trained, *, num_features: int) -> bytes:
             "mean": list(normalize.mean),
             "std": list(normalize.std),
             "num_classes": 0,
-            "pool_size": [7, 7],
-            "first_conv": "conv1",
-            "classifier": "fc",
+            **known,
         },
         "swiftsiam": {**_recipe(trained), "metrics": find_metrics(trained)},
     }
@@ -96,7 +105,7 @@ def write_card(trained: Trained, *, num_features: int) -> bytes:
     """README.md, as the Hugging Face hub shows it."""
     config = trained.config
     backbone = config.model.backbone
-    if is_torchvisions(backbone):
+    if is_timms(backbone):
         library = "timm"
         usage = (
             'import timm\n\nmodel = timm.create_model("local-dir:FOLDER", pretrained=True)'

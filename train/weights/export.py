@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import safetensors.torch
 import torch
 
+from ...model.backbones import build_backbone
+from ...model.libraries import TIMM, TORCHVISION, examine, is_by_name
 from ...pipeline.errors import UserError
 from ...pipeline.files import check_output, write_atomically
 from . import momentum
@@ -24,7 +26,7 @@ class Layout(NamedTuple):
     """In words, for `--help`."""
     write: Callable[[Trained, Path], None]
     usage: str
-    """How it is loaded; {out} and {name} of the network."""
+    """How it is loaded; {out}, and {name} and {settings} of the network."""
 
 
 def export(trained: Trained, layout: str, out: Path) -> str:
@@ -43,15 +45,28 @@ def export(trained: Trained, layout: str, out: Path) -> str:
         OSError: the disk.
     """
     name = trained.config.model.backbone
+    _refuse_others(trained, layout)
     LAYOUTS[layout].write(trained, out)
     usage = LAYOUTS[layout].usage
+    if is_by_name(name):
+        library, _, own = name.partition("/")
+        usage = _USAGE_BY_NAME.get((library, layout), usage)
+        settings = "".join(f", {key}={value}" for key, value in examine(name).arguments.items())
+        return usage.format(out=out, name=own, settings=settings)
     if not is_torchvisions(name):
         usage = _OWN_USAGE if layout == "huggingface" else _SMALL_STEM + usage
         name = name.removeprefix("cifar_")
-    return usage.format(out=out, name=name)
+    return usage.format(out=out, name=name, settings="")
 
 
 _OWN_USAGE = 'network, transform = swiftsiam.load_encoder("{out}")'
+
+_USAGE_BY_NAME = {
+    ("torchvision", "torchvision"): 'model = torchvision.models.get_model("{name}"); '
+    'model.load_state_dict(torch.load("{out}"), strict=False)  # misses the classifier alone',
+    ("torchvision", "huggingface"): _OWN_USAGE,
+}
+"""Where it is another than that of a ResNet, by library and layout."""
 
 _SMALL_STEM = (
     "# a 3x3 stem without max-pool: first "
@@ -61,7 +76,8 @@ _SMALL_STEM = (
 
 
 def _write_plain(trained: Trained, out: Path) -> None:
-    _require(trained, "torchvision and timm have", small_too=True)
+    if not is_by_name(trained.config.model.backbone):
+        _require(trained, "torchvision and timm have", small_too=True)
     _save(_contiguous(trained.backbone), out)
 
 
@@ -77,9 +93,8 @@ def _write_detectron2(trained: Trained, out: Path) -> None:
 
 def _write_huggingface(trained: Trained, out: Path) -> None:
     weights = _contiguous(trained.backbone)
-    # The stem and one layer tell nothing of the pooled width; the network itself does.
-    network = trained.build()
-    num_features = network(torch.zeros(1, 3, 32, 32)).shape[1]
+    with torch.device("meta"):
+        _, num_features = build_backbone(trained.config.model.backbone)
     _make_folder(out)
     write_atomically(out / WEIGHTS, safetensors.torch.save(weights, {"format": "pt"}))
     write_atomically(out / CONFIG, describe_for_hub(trained, num_features=num_features))
@@ -125,7 +140,7 @@ LAYOUTS = {
     "timm": Layout(
         "the state of timm's network, without its classifier",
         _write_plain,
-        'model = timm.create_model("{name}", num_classes=0, checkpoint_path="{out}")',
+        'model = timm.create_model("{name}", num_classes=0{settings}, checkpoint_path="{out}")',
     ),
     "huggingface": Layout(
         "a folder for the hub: safetensors, config.json as timm reads it, model card",
@@ -144,6 +159,19 @@ LAYOUTS = {
     ),
 }
 """By name, as `--to` has it."""
+
+
+def _refuse_others(trained: Trained, layout: str) -> None:
+    """A network of a library goes to that library, and to the hub."""
+    name = trained.config.model.backbone
+    if not is_by_name(name):
+        return
+    own = "timm" if name.startswith(TIMM) else TORCHVISION.removesuffix("/")
+    if layout not in (own, "huggingface"):
+        raise UserError(
+            f"--to {layout}: has no layout for model.backbone={name} of {trained.path}, which is "
+            f"{own}'s; choose --to {own} or --to huggingface"
+        )
 
 
 def _require(trained: Trained, who: str, *, small_too: bool = False) -> None:

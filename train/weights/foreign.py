@@ -34,7 +34,7 @@ def read_foreign(path: Path) -> Foreign:
             something else.
     """
     is_safe = path.suffix == ".safetensors"
-    content: dict[str, Any] = _read_safetensors(path) if is_safe else _read_torch(path)
+    content: dict[str, Any] = read_safetensors(path) if is_safe else _read_torch(path)
     weights = next(
         (content[key] for key in _WEIGHTS if isinstance(content.get(key), dict)), content
     )
@@ -54,7 +54,12 @@ def read_foreign(path: Path) -> Foreign:
     return Foreign(found, {} if weights is content else rest)
 
 
-def _read_safetensors(path: Path) -> Weights:
+def read_safetensors(path: Path) -> Weights:
+    """Tensors by name.
+
+    Raises:
+        UserError: not such a file, or damaged.
+    """
     try:
         return safetensors.torch.load(path.read_bytes())
     except OSError as error:

@@ -15,7 +15,7 @@ Shapes = dict[str, tuple[int, ...]]
 
 
 @cache
-def shapes_of(name: BackboneName) -> Shapes:
+def shapes_of(name: str) -> Shapes:
     """Of all parameters and buffers of a backbone, by name."""
     with torch.device("meta"):
         network, _ = build_backbone(name)
@@ -38,16 +38,32 @@ def recognise_backbone(weights: Weights, path: Path) -> BackboneName:
         if shapes == found:
             return name
     nearest = max(known, key=lambda name: len(known[name].items() & found.items()))
-    differing = sorted(
-        name
-        for name in found.keys() | known[nearest].keys()
-        if found.get(name) != known[nearest].get(name)
-    )
-    name = differing[0]
     raise UserError(
-        f"{path}: its network is none of {', '.join(known)}; nearest is {nearest}, in which {name} "
-        f"is {_describe(known[nearest].get(name))}, and there {_describe(found.get(name))}"
+        f"{path}: its network is none of {', '.join(known)}; nearest is {nearest}, in which "
+        f"{_tell_difference(known[nearest], found)}"
     )
+
+
+def check_backbone_fits(weights: Weights, name: str, path: Path) -> None:
+    """Make sure that weights are those of a backbone, of whatever library.
+
+    Raises:
+        UserError: they are not; names the first that differs.
+    """
+    found = _shapes(weights)
+    if found != shapes_of(name):
+        raise UserError(
+            f"{path}: its weights do not fit model.backbone={name} of the config.yaml or "
+            f"config.json beside it, in which {_tell_difference(shapes_of(name), found)}; give the "
+            "run's own, and the version of the library that it was trained with"
+        )
+
+
+def _tell_difference(expected: Shapes, found: Shapes) -> str:
+    """The first weight that is another one."""
+    names = sorted(expected.keys() | found.keys())
+    name = next(name for name in names if expected.get(name) != found.get(name))
+    return f"{name} is {_describe(expected.get(name))}, and there {_describe(found.get(name))}"
 
 
 def _describe(shape: tuple[int, ...] | None) -> str:

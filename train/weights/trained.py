@@ -10,14 +10,15 @@ import torch
 from torch import nn
 
 from ...model.backbones import build_backbone
+from ...model.libraries import check_sizes, is_by_name
 from ...model.method import ModelConfig
 from ...pipeline.errors import UserError
 from ..checkpoint import find_checkpoint, is_checkpoint, load_checkpoint
 from ..config import Config, parse_config, replace
 from ..resume import read_run_config
-from .foreign import read_foreign
+from .foreign import read_foreign, read_safetensors
 from .layouts import Weights
-from .recognise import recognise_backbone, recognise_model
+from .recognise import check_backbone_fits, recognise_backbone, recognise_model
 
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
@@ -34,7 +35,7 @@ class Trained:
     config: Config
     """The run's; of weights that tell nothing more, the network and the views it was made for."""
     backbone: Weights
-    """By torchvision's names."""
+    """By torchvision's names; those of timm/NAME by timm's."""
     state: dict[str, Any]
     """The checkpoint of ours; else empty."""
     run: Path | None = None
@@ -46,7 +47,15 @@ class Trained:
         return None if self.run is None or "imported" in self.state else self.state["step"]
 
     def build(self) -> nn.Module:
-        """The backbone with these weights, on the CPU, in eval mode."""
+        """The backbone with these weights, on the CPU, in eval mode.
+
+        Raises:
+            UserError: it takes no views of the configuration's size.
+        """
+        try:
+            check_sizes(self.config.model.backbone, [self.config.augment.size])
+        except ValueError as error:
+            raise UserError(str(error)) from None
         network, _ = build_backbone(self.config.model.backbone)
         network.load_state_dict(self.backbone)
         return network.eval()
@@ -84,8 +93,9 @@ def _load_own(file: Path) -> Trained:
     prefix = "backbone."
     model = state["model"]
     backbone = {n.removeprefix(prefix): t for n, t in model.items() if n.startswith(prefix)}
-    found = recognise_backbone(backbone, file)
-    if found != config.model.backbone:
+    if is_by_name(config.model.backbone):
+        check_backbone_fits(backbone, config.model.backbone, file)
+    elif (found := recognise_backbone(backbone, file)) != config.model.backbone:
         raise UserError(
             f"{file}: its weights are of {found}, and do not fit "
             f"model.backbone={config.model.backbone} of the run's config.yaml"
@@ -95,21 +105,29 @@ def _load_own(file: Path) -> Trained:
 
 def _load_export(folder: Path) -> Trained:
     """What `export --to huggingface` wrote; of another's folder, the weights tell the network."""
-    found = read_foreign(folder / WEIGHTS).found
-    model = recognise_model(found, folder / WEIGHTS)
-    try:
-        told = json.loads((folder / CONFIG).read_text()).get("swiftsiam", {})
-    except (OSError, ValueError, AttributeError) as error:
-        raise UserError(f"{folder / CONFIG}: cannot be read ({error})") from None
+    file = folder / WEIGHTS
+    told, name = _read_told(folder / CONFIG)
+    if is_by_name(name):
+        weights = read_safetensors(file)
+        config = parse_config({"augment": told.get("augment", {}), "model": {"backbone": name}}, [])
+        check_backbone_fits(weights, name, file)
+        return Trained(path=file, config=config, backbone=weights, state={})
+    found = read_foreign(file).found
+    model = recognise_model(found, file)
     if not told:
-        return _guess(folder / WEIGHTS, found.backbone, model)
+        return _guess(file, found.backbone, model)
     config = parse_config({"augment": told.get("augment", {})}, [])
-    return Trained(
-        path=folder / WEIGHTS,
-        config=dataclasses.replace(config, model=model),
-        backbone=found.backbone,
-        state={},
-    )
+    config = dataclasses.replace(config, model=model)
+    return Trained(path=file, config=config, backbone=found.backbone, state={})
+
+
+def _read_told(path: Path) -> tuple[dict[str, Any], str]:
+    """What an export of ours says of itself, and its backbone; of another's, nothing."""
+    try:
+        told = json.loads(path.read_text()).get("swiftsiam", {})
+        return told, str(told.get("model", {}).get("backbone", ""))
+    except (OSError, ValueError, AttributeError) as error:
+        raise UserError(f"{path}: cannot be read ({error})") from None
 
 
 def _guess(path: Path, backbone: Weights, model: ModelConfig) -> Trained:
