@@ -29,6 +29,7 @@ COMMANDS = {
     "import": ("train.weights.import_command", "another trainer's checkpoint as a run folder"),
     "linear": ("train.evaluation.linear_command", "linear evaluation, or fine-tuning"),
     "knn": ("train.evaluation.knn_command", "k-nearest-neighbour accuracy of a checkpoint"),
+    "lab": ("train.lab.command", "the paper's tables, run on this machine beside its figures"),
     "report": ("train.reporting.command", "curves, figures and neighbours of runs, side by side"),
 }
 

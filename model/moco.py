@@ -56,7 +56,7 @@ class MoCo(Siamese):
         self._temperature = config.temperature
         self._ranks = Ranks()
         self.projector = self.build_projector(hidden_norm=False, output_norm=False)
-        self.predictor = self.build_predictor("none")
+        self.predictor = self.build_predictor("identity")
         self.momentum_encoder = EncoderCopy(self.backbone, self.projector)
         self.schedule = MomentumSchedule(config.momentum, rises=False)
         keys = F.normalize(torch.randn(config.queue, config.projection_dim), dim=1)

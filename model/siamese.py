@@ -44,14 +44,14 @@ class Siamese(Method):
 
     def build_predictor(
         self,
-        kind: Literal["mlp", "none"] = "mlp",
+        kind: Literal["mlp", "identity"] = "mlp",
         *,
         num_layers: int = 2,
         hidden_norm: bool = True,
         output_norm: bool = False,
     ) -> nn.Module:
-        """projection → prediction: a bottleneck, as SimSiam's; none: the projection itself."""
-        if kind == "none":
+        """projection → prediction: a bottleneck, as SimSiam's; identity: the projection itself."""
+        if kind == "identity":
             return nn.Identity()
         width = self.config.projection_dim
         hidden = self.config.predictor_hidden or max(width // 4, 1)

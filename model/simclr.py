@@ -26,7 +26,7 @@ class Config(ModelConfig):
     """Width of projection and prediction."""
     temperature: Annotated[float, Gt(0), Le(100)] = 0.1
     """Of the softmax over all other views; 0.1 for ImageNet, 0.5 for CIFAR-10."""
-    predictor: Literal["none", "mlp"] = "none"
+    predictor: Literal["identity", "mlp"] = "identity"
     """mlp: SimSiam's predictor on the view that is compared with the others (6.2)."""
     stop_gradient: bool = False
     """No gradient into what a view is compared with (6.2)."""

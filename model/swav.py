@@ -35,7 +35,7 @@ class Config(ModelConfig):
     """Rounds in which the codes are made to use all clusters alike."""
     freeze_epochs: Annotated[int, Ge(0), Le(1_000_000)] = 1
     """Epochs in which the prototypes stay as they are."""
-    predictor: Literal["none", "mlp"] = "none"
+    predictor: Literal["identity", "mlp"] = "identity"
     """mlp: SimSiam's predictor on the view that predicts (6.2)."""
     stop_gradient: bool = True
     """No gradient into the codes; false: through them too (6.2)."""

@@ -25,11 +25,11 @@ class Config(ModelConfig):
 
     method: MethodName = "simsiam_variant"
     """SimSiam with its parts exchanged."""
-    predictor: Literal["mlp", "none", "fixed"] = "mlp"
-    """none: the projection is compared itself; fixed: as it is at random initialisation (4.2)."""
+    predictor: Literal["mlp", "identity", "fixed"] = "mlp"
+    """identity: none, the projection is compared; fixed: as it is at random initialisation."""
     predictor_layers: Annotated[int, Ge(1), Le(8)] = 2
     """Linear layers of it; 1: none is hidden."""
-    head_norm: Literal["none", "hidden", "output", "predictor"] = "output"
+    head_norm: Literal["nowhere", "hidden", "output", "predictor"] = "output"
     """Where BNs stand (4.4): nowhere; in the hidden layers; at the projector's output too, as in
     the paper; or at the predictor's output as well.
     """
@@ -81,12 +81,12 @@ class Variant(Siamese):
         self._is_cosine = config.similarity == "cosine"
         self._distance = _SIMILARITIES[config.similarity]
         self.projector = self.build_projector(
-            hidden_norm=norm != "none", output_norm=norm in ("output", "predictor")
+            hidden_norm=norm != "nowhere", output_norm=norm in ("output", "predictor")
         )
         self.predictor = self.build_predictor(
-            "none" if config.predictor == "none" else "mlp",
+            "identity" if config.predictor == "identity" else "mlp",
             num_layers=config.predictor_layers,
-            hidden_norm=norm != "none",
+            hidden_norm=norm != "nowhere",
             output_norm=norm == "predictor",
         )
         if config.predictor == "fixed":

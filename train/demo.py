@@ -64,9 +64,14 @@ def main(argv: list[str]) -> int:
 
 
 def _generated() -> Config:
+    train, val = prepare_generated()
+    return read_config("demo", [f"data.path={train}", f"data.val_path={val}"])
+
+
+def prepare_generated() -> tuple[str, str]:
+    """Generated pictures to train on, as one file, and to ask about; drawn where they are new."""
     made = images.generate(_DATA, num_images=images.DEFAULT_NUM_IMAGES, num_workers=num_cores())
-    beton = _as_beton(made)
-    return read_config("demo", [f"data.path={beton}", f"data.val_path={made.val}"])
+    return str(_as_beton(made)), str(made.val)
 
 
 def _as_beton(made: images.DemoImages) -> Path:

@@ -14,12 +14,15 @@ import torch.distributed as dist
 from swiftsiam.model.method import Course, Method, ModelConfig, Output, build_method
 from swiftsiam.pipeline.world import World
 from swiftsiam.train.parallel import Sharing, wrap
+from torch import nn
 
 Batch = tuple[tuple[torch.Tensor, ...], torch.Tensor]
 
 
 class Case(NamedTuple):
-    """A method, its weights, and what it is trained on; tensors in float64."""
+    """A method, its weights, and what it is trained on: in float64, or in float32 and compiled,
+    with a small backbone.
+    """
 
     config: ModelConfig
     course: Course
@@ -37,10 +40,29 @@ class Made(NamedTuple):
     state: dict[str, torch.Tensor]
 
 
+def shrink(model: Method) -> None:
+    """Give it, and copies in it, a backbone of one layer, which compiles in no time."""
+    for module in list(model.modules()):
+        if isinstance(backbone := getattr(module, "backbone", None), nn.Module):
+            small = nn.Sequential(
+                nn.Conv2d(3, model.num_features, 8, stride=8, bias=False),
+                nn.BatchNorm2d(model.num_features),
+                nn.ReLU(inplace=True),
+                nn.AdaptiveAvgPool2d(1),
+                nn.Flatten(),
+            )
+            is_trained = next(backbone.parameters()).requires_grad
+            module.backbone = small.requires_grad_(is_trained)
+
+
 def build(case: Case) -> Method:
     model = build_method(case.config)
     model.begin(case.course)
-    model.double().load_state_dict(case.state)
+    if case.compiled:
+        shrink(model)
+    else:
+        model.double()
+    model.load_state_dict(case.state)
     return model
 
 

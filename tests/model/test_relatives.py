@@ -478,3 +478,72 @@ def test_two_processes_do_what_one_does(ranked: list[dict[str, Made]], name: str
     assert len({loss.item() for loss in ranked[0][name].losses}) == RANK_STEPS
     parts = [half[name].losses[0].item() for half in ranked]
     assert parts[0] != pytest.approx(parts[1], rel=1e-3)  # of other rows
+
+
+# In float32, in which the compiler's kernels round otherwise than the eager ones; BatchNorm over
+# few rows amplifies it.
+COMPILED_WITHIN = 1e-3
+COMPILED_STEPS = 2
+COMPILED = ["simclr with both", "byol", "moco", "swav with small views", "swav with both"]
+COMPILED += ["picture average, velocity 0.5"]
+SPOILED = pytest.mark.xfail(
+    reason="torch's compiler leaves out the queue's clone: gradients are by the keys put in after"
+)
+MAY_BE_SPOILED = [pytest.param(n, marks=SPOILED if n == "moco" else ()) for n in COMPILED]
+
+
+def make_compiled_case(name: str) -> Case:
+    config, sizes = RANKED[name]
+    torch.manual_seed(0)
+    model = build_method(config)
+    model.begin(make_course(sizes))
+    relatives_rank.shrink(model)
+    batches = [
+        (tuple(view.float() for view in make_views(sizes, seed=step)), make_index(step=step))
+        for step in range(COMPILED_STEPS)
+    ]
+    return Case(config, make_course(sizes), model.state_dict(), batches, compiled=True)
+
+
+def compare_norms(made: Made, wanted: Made) -> None:
+    """Losses, and each gradient by the norm of all together."""
+    for step, gradients in enumerate(wanted.gradients):
+        torch.testing.assert_close(
+            made.losses[step], wanted.losses[step], rtol=COMPILED_WITHIN, atol=COMPILED_WITHIN
+        )
+        size = torch.stack([gradient.norm() for gradient in gradients.values()]).norm()
+        for name, gradient in gradients.items():
+            error = (made.gradients[step][name] - gradient).norm() / size
+            assert error <= COMPILED_WITHIN, f"{step} {name}: off by {error:.1e}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAY_BE_SPOILED)
+def test_compiled_in_one_graph(name: str) -> None:
+    """No break, and none made anew; losses and gradients are the eager ones."""
+    case = make_compiled_case(name)
+    eager, compiled = (relatives_rank.build(case) for _ in range(2))
+    torch._dynamo.reset()
+    compiled.compile(fullgraph=True, dynamic=False)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        made = follow(compiled, compiled, case.batches)
+    compare_norms(made, follow(eager, eager, case.batches))
+
+
+@pytest.fixture(scope="module")
+def ranked_compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Made]]:
+    cases = {name: make_compiled_case(name) for name in COMPILED}
+    return run_ranks(cases, tmp_path_factory.mktemp("compiled"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", MAY_BE_SPOILED)
+def test_two_compiled_processes(ranked_compiled: list[dict[str, Made]], name: str) -> None:
+    """Do what one does without the compiler, which knows how to spoil what is gathered."""
+    model = relatives_rank.build(case := make_compiled_case(name))
+    whole = follow(model, model, case.batches)
+    halves = [half[name] for half in ranked_compiled]
+    means = [torch.stack(losses).mean() for losses in zip(*(h.losses for h in halves), strict=True)]
+    compare_norms(halves[0]._replace(losses=means), whole)
+    for key, own in halves[0].state.items():
+        assert torch.equal(own, halves[1].state[key]), key

@@ -123,7 +123,10 @@ def moving_average(z: list[torch.Tensor], kept: dict[int, torch.Tensor]) -> list
 
 
 def test_the_average_of_a_picture_is_its_own() -> None:
-    model, plain = build(target="picture_average", predictor="none"), build(predictor="none")
+    model, plain = (
+        build(target="picture_average", predictor="identity"),
+        build(predictor="identity"),
+    )
     kept: dict[int, torch.Tensor] = {}
     for step in range(3):
         views = make_views(seed=step)
@@ -159,7 +162,7 @@ def test_four_views_are_two_pairs_or_all_others() -> None:
     whole = build(sizes=sizes)(views, INDEX).loss
     halves = [build()(views[:2], INDEX).loss, build()(views[2:], INDEX).loss]
     torch.testing.assert_close(whole, sum(halves) / 2)
-    model, plain = build(sizes=sizes, target="other_views", predictor="none"), build()
+    model, plain = build(sizes=sizes, target="other_views", predictor="identity"), build()
     z = [plain.encode(view) for view in views]
     unit = [F.normalize(projection, dim=1).detach() for projection in z]
     losses = []
@@ -195,7 +198,7 @@ def count_norms(head: nn.Module) -> int:
 
 @pytest.mark.parametrize(
     ("norm", "projector", "predictor"),
-    [("none", 0, 0), ("hidden", 1, 1), ("output", 2, 1), ("predictor", 2, 2)],
+    [("nowhere", 0, 0), ("hidden", 1, 1), ("output", 2, 1), ("predictor", 2, 2)],
 )
 def test_norms_stand_where_the_paper_has_them(norm: Any, projector: int, predictor: int) -> None:
     model = build(head_norm=norm)
@@ -209,7 +212,7 @@ def test_norms_stand_where_the_paper_has_them(norm: Any, projector: int, predict
 
 
 def test_predictors_that_are_not_trained() -> None:
-    fixed, none = build(predictor="fixed"), build(predictor="none")
+    fixed, none = build(predictor="fixed"), build(predictor="identity")
     before = [p.clone() for p in fixed.predictor.parameters()]
     train(fixed, steps=2)
     assert all(map(torch.equal, before, fixed.predictor.parameters()))

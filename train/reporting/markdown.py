@@ -85,12 +85,12 @@ def write_markdown(
         left_out: why a run has none, by its name.
         picture: the PNG's name beside it.
     """
-    head = ["", *(_escape(run.name) for run in runs)]
+    head = ["", *(escape(run.name) for run in runs)]
     ruler = ["---", *("---:" for _ in runs)]
-    body = [[_escape(line.title), *map(_escape, line.cells)] for line in build_table(runs)]
+    body = [[escape(line.title), *map(escape, line.cells)] for line in build_table(runs)]
     table = ["| " + " | ".join(cells) + " |" for cells in (head, ruler, *body)]
     parts = [
-        f"# {', '.join(_escape(run.name) for run in runs)}",
+        f"# {', '.join(escape(run.name) for run in runs)}",
         f"![curves and nearest neighbours]({picture})",
         "\n".join(table),
         "Loss and the figures below it are the last that were logged. Rates are medians over the "
@@ -106,16 +106,16 @@ def write_markdown(
 
 
 def _tell_missing(runs: Sequence[Run]) -> list[str]:
-    return [f"{_escape(run.name)} has no metrics yet." for run in runs if not run.steps]
+    return [f"{escape(run.name)} has no metrics yet." for run in runs if not run.steps]
 
 
 def _tell_neighbours(
     run: Run, neighbours: Mapping[str, Neighbours], left_out: Mapping[str, str]
 ) -> str:
-    name = _escape(run.name)
+    name = escape(run.name)
     found = neighbours.get(run.name)
     if found is None:
-        return f"- {name}: left out: {_escape(left_out[run.name])}"
+        return f"- {name}: left out: {escape(left_out[run.name])}"
     return (
         f"- {name}: at step {found.step:,}, {found.num_right} of the {found.num_shown} nearest "
         f"pictures are of their query's class, {found.chance * found.num_shown:.1f} by chance; "
@@ -204,7 +204,7 @@ def _flatten(sections: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _escape(text: str) -> str:
+def escape(text: str) -> str:
     """A name is no Markdown, and a cell is one line."""
     text = " ".join(text.encode("utf-8", "replace").decode().split())
     return _MARKS.sub(r"\\\g<0>", text)

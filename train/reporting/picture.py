@@ -91,12 +91,17 @@ def choose_panels(runs: Sequence[Run]) -> list[Panel]:
 
 def choose_colours(runs: Sequence[Run]) -> dict[str, Any]:
     """One for each run, by its name."""
-    if len(runs) <= len(_COLOURS):
-        return dict(zip([run.name for run in runs], _COLOURS, strict=False))
+    return dict(zip([run.name for run in runs], choose_hues(len(runs)), strict=True))
+
+
+def choose_hues(count: int) -> list[Any]:
+    """So many, told apart as well as they can be."""
+    if count <= len(_COLOURS):
+        return list(_COLOURS[:count])
     from matplotlib import colormaps
 
     wheel = colormaps["turbo"]
-    return {run.name: wheel(number / (len(runs) - 1)) for number, run in enumerate(runs)}
+    return [wheel(number / (count - 1)) for number in range(count)]
 
 
 def smooth(series: Series) -> Series:

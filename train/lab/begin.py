@@ -1,0 +1,182 @@
+"""A table is begun: its data, its recipe and its length are chosen; or it is gone on with."""
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...pipeline.errors import UserError
+from ...pipeline.sources import open_source
+from ..config import Config, read_config, replace
+from ..demo import prepare_generated
+from ..device import choose_device
+from .pace import measure_pace
+from .plan import (
+    PLAN,
+    Plan,
+    choose_length,
+    describe_data,
+    fill_rows,
+    read_plan,
+    write_plan,
+)
+from .table import Table
+
+_RUN_S = 240.0
+"""Of each run, where no budget is given."""
+_RECIPES = {"cpu": "cifar10-cpu", "cuda": "cifar10-r18-800ep"}
+_VAL_NAMES = ("val", "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What the command line says; None: nothing."""
+
+    data: str | None
+    val: str | None
+    config: str | None
+    overrides: tuple[str, ...]
+    budget_s: float | None
+    epochs: int | None
+    pictures: int | None
+    seeds: int
+
+
+def begin_plan(
+    out: Path, name: str, table: Table, asked: Asked, *, tell: Callable[[str], None]
+) -> Plan:
+    """Choose all of it, and keep it.
+
+    Raises:
+        UserError: the data, the recipe or the budget do not go.
+    """
+    config = _settle(asked)
+    assert config.data.path is not None
+    source = open_source(config.data.path, field="--data")
+    rows, _ = fill_rows(table, config, num_pictures=len(source))
+    if asked.epochs is None:
+        budget_s = asked.budget_s or _RUN_S * len(rows) * asked.seeds
+        tell(f"measuring the pace of {config.model.backbone} …")
+        pace = measure_pace(config)
+        tell(f"{pace:,.0f} images/s, end-to-end")
+        epochs, pictures = choose_length(
+            rows,
+            config,
+            budget_s=budget_s / asked.seeds,
+            pace=pace,
+            num_pictures=config.data.limit or len(source),
+            num_bank=len(source),
+            num_queries=_count_queries(config),
+        )
+    else:
+        epochs, pictures = asked.epochs, min(asked.pictures or len(source), len(source))
+    limit = pictures if pictures < len(source) else None
+    config = replace(
+        config,
+        data={"limit": limit},
+        train={"epochs": epochs},
+        eval={"every": max(epochs // 4, 1)},
+    )
+    rows, left_out = fill_rows(table, config, num_pictures=pictures)
+    plan = Plan(
+        name=name,
+        table=table,
+        rows=tuple(rows),
+        left_out=tuple(left_out),
+        seeds=asked.seeds,
+        epochs=epochs,
+        limit=limit,
+        config=config,
+        data=describe_data(source),
+    )
+    _write(plan, out)
+    return plan
+
+
+def _settle(asked: Asked) -> Config:
+    """The recipe with its data, as all variants have it."""
+    if asked.val and not asked.data:
+        raise UserError("--val: is for your own pictures; give --data as well")
+    if asked.pictures and asked.epochs is None:
+        raise UserError("--pictures: goes with --epochs; a budget chooses both")
+    if asked.epochs is not None and asked.budget_s is not None:
+        raise UserError("--budget: --epochs says how long; give one of them")
+    recipe = asked.config or _RECIPES[choose_device("auto").name]
+    path, val = _find_data(asked)
+    data = [f"data.path={path}", *([f"data.val_path={val}"] if val else [])]
+    config = read_config(recipe, [*data, *asked.overrides])
+    # A variant that collapses is what is looked for; of each run one checkpoint goes on with it.
+    return replace(
+        config,
+        train={"on_collapse": "warn", "device": choose_device(config.train.device).name},
+        run={"keep_checkpoints": 1, "keep_best": False},
+        eval={"floors": False},
+    )
+
+
+def _find_data(asked: Asked) -> tuple[str, str | None]:
+    """Where to train, and where to ask."""
+    if asked.data is None:
+        return prepare_generated()
+    folder = Path(asked.data)
+    if asked.val is None and (folder / "train").is_dir():
+        for name in _VAL_NAMES:
+            if (folder / name).is_dir():
+                return str(folder / "train"), str(folder / name)
+    source = open_source(asked.data, field="--data")
+    data = str(asked.data)
+    return data, str(asked.val) if asked.val else data if source.classes else None
+
+
+def _count_queries(config: Config) -> int:
+    if config.data.val_path is None:
+        return 0
+    return len(open_source(config.data.val_path, field="--val"))
+
+
+def _write(plan: Plan, out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        write_plan(plan, out / PLAN)
+    except OSError as error:
+        raise UserError(
+            f"--out={out}: cannot be written to ({error.strerror or error}); choose another"
+        ) from error
+
+
+def continue_plan(out: Path, name: str, asked: Asked) -> Plan:
+    """The plan that lies there, with more seeds where they are asked for.
+
+    Raises:
+        UserError: it is another table's, or is asked to become another.
+    """
+    plan = read_plan(out / PLAN)
+    if plan.name != name:
+        raise UserError(f"--out={out}: holds the table {plan.name}; choose another")
+    differing = _find_differing(plan, asked)
+    if differing:
+        given, there = differing[0]
+        raise UserError(
+            f"{given}: the table was begun with {there}, and goes on so; choose another --out for "
+            "another one"
+        )
+    if asked.seeds > plan.seeds:
+        plan = dataclasses.replace(plan, seeds=asked.seeds)
+        _write(plan, out)
+    return plan
+
+
+def _find_differing(plan: Plan, asked: Asked) -> list[tuple[str, Any]]:
+    """What was given and is not as it was begun."""
+    config = plan.config
+    differing: list[tuple[str, Any]] = []
+    if asked.data is not None:
+        path, val = _find_data(asked)
+        if (path, val) != (config.data.path, config.data.val_path):
+            differing.append((f"--data={asked.data}", config.data.path))
+    if asked.epochs is not None and asked.epochs != plan.epochs:
+        differing.append((f"--epochs={asked.epochs}", plan.epochs))
+    if asked.pictures is not None and asked.pictures != plan.num_pictures:
+        differing.append((f"--pictures={asked.pictures}", plan.num_pictures))
+    return differing

@@ -1,0 +1,131 @@
+"""The table of the laboratory in Markdown, the paper's figures beside ours."""
+
+from collections.abc import Sequence
+
+from ..reporting.markdown import escape
+from ..versions import describe_version
+from .outcome import Order, Outcome, Spread, compare_order, find_limit, lone_picture_std
+from .plan import Plan
+
+NONE = "–"
+
+
+def write_markdown(plan: Plan, outcomes: Sequence[Outcome], *, picture: str) -> str:
+    """The page of a table.
+
+    Args:
+        plan: with which it was run.
+        outcomes: of its rows.
+        picture: name of the PNG beside it.
+    """
+    table = plan.table
+    parts = [
+        f"# {table.title}",
+        f"Chen and He, {table.source}." if "section" in table.source else f"{table.source}.",
+        f"![loss, spread and kNN]({picture})",
+        "\n".join(_tell_rows(outcomes)),
+        _tell_reading(plan),
+        *([table.note] if table.note else []),
+        *_tell_order(outcomes),
+        *_tell_floors(outcomes),
+        *(f"Left out: {reason}." for reason in plan.left_out),
+        _tell_recipe(plan),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _tell_rows(outcomes: Sequence[Outcome]) -> list[str]:
+    has_published = any(outcome.row.published is not None for outcome in outcomes)
+    head = ["", "", "loss", "z_std·√d", "kNN, %", *(["the paper, %"] if has_published else [])]
+    lines = ["| " + " | ".join(head) + " |", "|---|---|" + "---:|" * (len(head) - 2)]
+    for outcome in outcomes:
+        published = outcome.row.published
+        cells = [
+            escape(outcome.row.what),
+            outcome.tell_states() or "not run yet",
+            _tell(outcome.spread("loss"), ".3f"),
+            _tell(outcome.spread("z_std"), ".3f"),
+            _tell(outcome.spread("knn"), ".2f"),
+        ]
+        if has_published:
+            cells.append(NONE if published is None else str(published))
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def _tell(spread: Spread | None, form: str) -> str:
+    if spread is None:
+        return NONE
+    if spread.deviation is None:
+        return format(spread.mean, form)
+    return f"{spread.mean:{form}} ± {spread.deviation:{form}}"
+
+
+def _tell_reading(plan: Plan) -> str:
+    seeds = "one seed" if plan.seeds == 1 else f"{plan.seeds} seeds: mean ± standard deviation"
+    batch = plan.config.train.batch_size
+    text = (
+        f"{seeds[0].upper()}{seeds[1:]}. Loss and z_std·√d are the last that were logged; "
+        f"collapsed is what ends below {find_limit(plan.config):.2f} (healthy: near 1). BatchNorm "
+        "at the projector's output makes the projections of a batch sum up to zero, so that one "
+        f"picture must make up for all others that are alike: of {batch} pictures z_std·√d is "
+        f"{lone_picture_std(batch):.3f} then. kNN is of the backbone's features"
+    )
+    if any(planned.row.published is not None for planned in plan.rows):
+        text += (
+            "; the paper's figures are of linear evaluation on ImageNet, ResNet-50 after 100 "
+            "epochs unless said otherwise: orders can be compared, figures cannot"
+        )
+    return text + "."
+
+
+def _tell_order(outcomes: Sequence[Outcome]) -> list[str]:
+    order = compare_order(outcomes)
+    count = sum(map(len, order))
+    if not count:
+        return []
+    text = (
+        f"Of {count} pairs that the paper tells apart, {len(order.same)} are in its order here by "
+        f"more than the spread (without one: by more than a point), {len(order.undecided)} are not "
+        f"told apart, and {len(order.reversed)} are the other way round."
+    )
+    return [text, *_tell_pairs(order)]
+
+
+def _tell_pairs(order: Order) -> list[str]:
+    lines = []
+    for title, pairs in (
+        ("**Not the paper's order**", order.reversed),
+        ("Not told apart", order.undecided),
+    ):
+        if pairs:
+            told = "; ".join(f"{escape(a)} over {escape(b)}" for a, b in pairs)
+            lines.append(f"{title}: {told}.")
+    return lines
+
+
+def _tell_floors(outcomes: Sequence[Outcome]) -> list[str]:
+    floors = {
+        name: value
+        for outcome in outcomes
+        for run in outcome.runs
+        for name, value in run.floors.items()
+    }
+    if not floors:
+        return []
+    told = ", ".join(f"{name} {value:.2f} %" for name, value in floors.items())
+    return [f"kNN before training: {told}."]
+
+
+def _tell_recipe(plan: Plan) -> str:
+    config, data = plan.config, plan.data
+    classes = f" of {data['num_classes']} classes (by chance: {100 / data['num_classes']:g} %)"
+    options = f" --seeds {plan.seeds}" if plan.seeds > 1 else ""
+    return (
+        f"{config.model.backbone}, views of {config.augment.size} px, batch "
+        f"{config.train.batch_size}, {plan.epochs} epochs of {plan.num_pictures:,} of "
+        f"{data['count']:,} pictures{classes if data['num_classes'] else ''}, base_lr "
+        f"{config.optim.base_lr:g}, weight decay {config.optim.weight_decay:g}, on a "
+        f"{config.train.device.upper()}. By {describe_version()}: `swiftsiam lab run {plan.name} "
+        f"--data DATA --epochs {plan.epochs} --pictures {plan.num_pictures}{options}`."
+    )

@@ -1,0 +1,183 @@
+"""What the runs of a table have reached."""
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from ..config import Config
+from ..reporting.series import Run, read_runs
+from .plan import Plan
+from .runs import Wanted, list_wanted
+from .table import Row
+
+COLLAPSED_STD = 0.05
+"""z_std·√d below: all pictures have one projection, to within some thousandths of their cosine."""
+_NEAR = 1.2
+_HEALTHY_STD = 0.5  # which tiny batches have as well
+_UNKNOWN_SPREAD = 1.0  # percent, of two figures of one seed each
+
+State = Literal["missing", "going on", "diverged", "collapsed", "trained"]
+
+
+class Spread(NamedTuple):
+    """Of some seeds."""
+
+    mean: float
+    deviation: float | None
+    """Of the sample; None: of one seed there is none."""
+    num_seeds: int
+
+    @classmethod
+    def of(cls, values: Sequence[float]) -> "Spread":
+        """Of one value or more."""
+        deviation = statistics.stdev(values) if len(values) > 1 else None
+        return cls(statistics.fmean(values), deviation, len(values))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """One row with all its seeds."""
+
+    row: Row
+    runs: tuple[Run, ...]
+    """That have figures."""
+    states: tuple[State, ...]
+    """Of each seed."""
+
+    def spread(self, name: str) -> Spread | None:
+        """Of the last value of a figure, or of kNN, over the runs that came to their end."""
+        values = [
+            value
+            for run, state in zip(self.runs, self.states, strict=True)
+            if state in ("collapsed", "trained") and (value := last_of(run, name)) is not None
+        ]
+        return Spread.of(values) if values else None
+
+    def tell_states(self) -> str:
+        """In words, such as "collapsed" or "1 of 3 diverged"."""
+        told = []
+        for state in dict.fromkeys(self.states):
+            count = self.states.count(state)
+            if count == len(self.states):
+                return state
+            told.append(f"{count} of {len(self.states)} {state}")
+        return ", ".join(told)
+
+
+def last_of(run: Run, name: str) -> float | None:
+    """The last value of a figure of a run."""
+    if name == "knn":
+        return run.knn[0] if run.knn else None
+    return run.last(name)
+
+
+def read_outcomes(plan: Plan, folder: Path) -> list[Outcome]:
+    """Of all rows, as far as they are."""
+    of_rows: dict[str, list[tuple[Wanted, Run | None]]] = {}
+    for each in list_wanted(plan, folder):
+        run = read_runs([each.path])[0] if (each.path / "config.yaml").exists() else None
+        of_rows.setdefault(each.planned.row.name, []).append((each, run))
+    outcomes = []
+    for found in of_rows.values():
+        runs = [(each, run) for each, run in found if run is not None]
+        outcomes.append(
+            Outcome(
+                row=found[0][0].planned.row,
+                runs=tuple(run for _, run in runs),
+                states=tuple(_judge(each, run) for each, run in runs),
+            )
+        )
+    return outcomes
+
+
+def _judge(each: Wanted, run: Run) -> State:
+    if each.has_diverged:
+        return "diverged"
+    if not each.is_done:
+        return "going on"
+    z_std = run.last("z_std")
+    if z_std is None or z_std > find_limit(run.config):
+        return "trained"
+    return "collapsed"
+
+
+def lone_picture_std(batch_size: int) -> float:
+    """z_std·√d of a batch in which one picture has one direction and all others the opposite one.
+
+    BatchNorm at the projector's output makes the projections of a batch sum up to zero: so that all
+    others can be alike, one must make up for them. It is where a method with that BatchNorm
+    collapses to.
+    """
+    share = 1 / batch_size
+    return 2 * math.sqrt(share * (1 - share))
+
+
+def find_limit(config: Config) -> float:
+    """z_std·√d below which a run has collapsed."""
+    near = _NEAR * lone_picture_std(config.train.batch_size)
+    return min(max(COLLAPSED_STD, near), _HEALTHY_STD)
+
+
+class Order(NamedTuple):
+    """How far ours is the paper's order."""
+
+    same: list[tuple[str, str]]
+    """Pairs (better, worse) of the paper that are so here, by more than the spread."""
+    undecided: list[tuple[str, str]]
+    reversed: list[tuple[str, str]]
+
+
+def compare_order(outcomes: Sequence[Outcome]) -> Order:
+    """Each pair that the paper tells apart, by kNN here."""
+    order = Order([], [], [])
+    known = [o for o in outcomes if isinstance(o.row.published, float | int) and o.spread("knn")]
+    for better in known:
+        for worse in known:
+            if _published(better) > _published(worse):
+                difference, spread = _difference(better, worse)
+                place = (
+                    order.undecided
+                    if abs(difference) <= spread
+                    else order.same
+                    if difference > 0
+                    else order.reversed
+                )
+                place.append((better.row.what, worse.row.what))
+    return order
+
+
+def _published(outcome: Outcome) -> float:
+    assert isinstance(outcome.row.published, float | int)
+    return float(outcome.row.published)
+
+
+def _difference(one: Outcome, other: Outcome) -> tuple[float, float]:
+    """Of kNN, and what it must exceed: the deviations together."""
+    a, b = one.spread("knn"), other.spread("knn")
+    assert a
+    assert b
+    if a.deviation is None or b.deviation is None:
+        return a.mean - b.mean, _UNKNOWN_SPREAD
+    return a.mean - b.mean, a.deviation + b.deviation
+
+
+def to_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
+    """One for each run, as JSON has values."""
+    return [
+        {
+            "row": outcome.row.name,
+            "seed": run.config.train.seed,
+            "state": state,
+            "knn": last_of(run, "knn"),
+            **{name: run.last(name) for name in run.figures},
+            "images_per_s": run.median("images_per_s"),
+            "steps": run.steps[-1]["step"] if run.steps else 0,
+            "training_s": run.training_s,
+            "published": outcome.row.published,
+        }
+        for outcome in outcomes
+        for run, state in zip(outcome.runs, outcome.states, strict=True)
+    ]

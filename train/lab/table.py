@@ -1,0 +1,47 @@
+"""What a table of the laboratory is."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Figure = float | str
+"""As published: percent, or a word."""
+
+BASE = "simsiam"
+"""The row that each table of the paper has: SimSiam itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """A variant: what is laid over the recipe."""
+
+    name: str
+    """Names a folder as well: letters, digits and dashes."""
+    what: str
+    """In words, as the picture's legend has it."""
+    overrides: tuple[str, ...] = ()
+    """`section.key=value`, in which {name} stands for what `Scale` says."""
+    published: Figure | None = None
+    """The paper's figure: linear evaluation on ImageNet, 100 epochs; None: it has none."""
+    collapses: bool = False
+    """Whether the paper finds it to collapse."""
+
+    def __post_init__(self) -> None:
+        assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.name), self.name
+
+    def fill(self, scale: Mapping[str, int]) -> list[str]:
+        """The overrides in numbers."""
+        return [override.format_map(scale) for override in self.overrides]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Variants that answer one question."""
+
+    title: str
+    """The question."""
+    source: str
+    """Where the paper has it; or that it has not."""
+    rows: tuple[Row, ...]
+    note: str = ""
+    """What must be known to read it."""
