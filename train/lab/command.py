@@ -19,6 +19,7 @@ from .plan import PLAN, Plan
 from .runs import run_all
 from .table import Table
 from .tables import TABLES
+from .twins import borrow_runs
 
 PICTURE, PAGE, RESULTS = "table.png", "table.md", "results.json"
 
@@ -120,6 +121,8 @@ def main(argv: list[str]) -> int:
     else:
         plan = begin_plan(out, name, table, asked, tell=_tell)
     _tell_plan(plan, out)
+    for text in borrow_runs(plan, out):
+        _tell(text)
     is_done = run_all(plan, out, tell=_tell, after_each=lambda: _write(plan, out))
     _write(plan, out)
     if not is_done:
