@@ -528,22 +528,3 @@ def test_compiled_in_one_graph(name: str) -> None:
     with torch._dynamo.config.patch(error_on_recompile=True):
         made = follow(compiled, compiled, case.batches)
     compare_norms(made, follow(eager, eager, case.batches))
-
-
-@pytest.fixture(scope="module")
-def ranked_compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Made]]:
-    cases = {name: make_compiled_case(name) for name in COMPILED}
-    return run_ranks(cases, tmp_path_factory.mktemp("compiled"))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("name", MAY_BE_SPOILED)
-def test_two_compiled_processes(ranked_compiled: list[dict[str, Made]], name: str) -> None:
-    """Do what one does without the compiler, which knows how to spoil what is gathered."""
-    model = relatives_rank.build(case := make_compiled_case(name))
-    whole = follow(model, model, case.batches)
-    halves = [half[name] for half in ranked_compiled]
-    means = [torch.stack(losses).mean() for losses in zip(*(h.losses for h in halves), strict=True)]
-    compare_norms(halves[0]._replace(losses=means), whole)
-    for key, own in halves[0].state.items():
-        assert torch.equal(own, halves[1].state[key]), key
