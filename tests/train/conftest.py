@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -164,3 +165,19 @@ def assert_same_run(run: Path, other: Path) -> None:
     for name, tensor in weights.items():
         assert torch.equal(tensor, others[name]), name
     assert read_learning(run) == read_learning(other)
+
+
+@pytest.fixture
+def stops_at_7(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first run in this test asks itself to stop in its seventh step."""
+    from swiftsiam.train.step import TrainStep
+
+    plain, done = TrainStep.__call__, []
+
+    def step(self: TrainStep, *views: torch.Tensor) -> None:
+        plain(self, *views)
+        done.append(1)
+        if len(done) == 7:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(TrainStep, "__call__", step)

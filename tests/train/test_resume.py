@@ -1,7 +1,6 @@
 """Runs that are continued: with other pictures, other settings, damaged files, from elsewhere."""
 
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -29,24 +28,6 @@ def begin(here: Cli, data: Path, *overrides: str) -> Path:
     run = data.parent / "run"
     assert list_checkpoints(run / "checkpoints")[-1].name == "step000000007.pt"
     return run
-
-
-@pytest.fixture
-def stops_at_7(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The first run in this test asks itself to stop in its seventh step."""
-    import signal
-
-    from swiftsiam.train.step import TrainStep
-
-    plain, done = TrainStep.__call__, []
-
-    def step(self: TrainStep, *views: torch.Tensor) -> None:
-        plain(self, *views)
-        done.append(1)
-        if len(done) == 7:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-    monkeypatch.setattr(TrainStep, "__call__", step)
 
 
 def trained(run: Path) -> list[dict[str, Any]]:

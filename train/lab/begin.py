@@ -145,7 +145,7 @@ def _write(plan: Plan, out: Path) -> None:
         ) from error
 
 
-def continue_plan(out: Path, name: str, asked: Asked) -> Plan:
+def continue_plan(out: Path, name: str, table: Table, asked: Asked) -> Plan:
     """The plan that lies there, with more seeds where they are asked for.
 
     Raises:
@@ -154,6 +154,9 @@ def continue_plan(out: Path, name: str, asked: Asked) -> Plan:
     plan = read_plan(out / PLAN)
     if plan.name != name:
         raise UserError(f"--out={out}: holds the table {plan.name}; choose another")
+    if plan.table.grid != table.grid:
+        held = " ".join(f"{key}={','.join(values)}" for key, values in plan.table.grid)
+        raise UserError(f"--out={out}: holds the sweep over {held}; choose another")
     differing = _find_differing(plan, asked)
     if differing:
         given, there = differing[0]

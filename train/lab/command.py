@@ -12,8 +12,9 @@ from ..pretrain import EXIT_STOPPED
 from ..terminal import format_pairs
 from .begin import Asked, begin_plan, continue_plan
 from .grid import build_grid
+from .grid_picture import draw_grid
 from .markdown import write_markdown
-from .outcome import read_outcomes, to_records
+from .outcome import Outcome, read_outcomes, to_records
 from .picture import draw_table
 from .plan import PLAN, Plan
 from .runs import run_all
@@ -117,7 +118,7 @@ def main(argv: list[str]) -> int:
         seeds=args.seeds,
     )
     if (out / PLAN).exists():
-        plan = continue_plan(out, name, asked)
+        plan = continue_plan(out, name, table, asked)
     else:
         plan = begin_plan(out, name, table, asked, tell=_tell)
     _tell_plan(plan, out)
@@ -181,13 +182,17 @@ def _tell_plan(plan: Plan, out: Path) -> None:
         _tell(f"left out: {reason}")
 
 
+def _draw(plan: Plan, outcomes: list[Outcome]) -> bytes:
+    table = plan.table
+    if 1 <= len(table.grid) <= 2 and len(outcomes) == len(table.rows):
+        return draw_grid(table.title, table.grid, outcomes)
+    return draw_table(table.title, outcomes, batch_size=plan.config.train.batch_size)
+
+
 def _write(plan: Plan, out: Path) -> None:
     """The page, the picture and the figures, of what there is."""
     outcomes = read_outcomes(plan, out)
-    write_atomically(
-        out / PICTURE,
-        draw_table(plan.table.title, outcomes, batch_size=plan.config.train.batch_size),
-    )
+    write_atomically(out / PICTURE, _draw(plan, outcomes))
     write_atomically(out / PAGE, write_markdown(plan, outcomes, picture=PICTURE).encode())
     records = {
         "table": plan.name,

@@ -38,4 +38,9 @@ def build_grid(keys: Sequence[str]) -> Table:
         told = ", ".join(f"{n.partition('.')[2]} {v}" for n, v in zip(names, point, strict=True))
         overrides = tuple(f"{n}={v}" for n, v in zip(names, point, strict=True))
         rows.append(Row(name=f"{number:02d}", what=told, overrides=overrides))
-    return Table(title=f"A sweep over {' and '.join(names)}", source="A sweep", rows=tuple(rows))
+    return Table(
+        title=f"A sweep over {' and '.join(names)}",
+        source="A sweep",
+        rows=tuple(rows),
+        grid=tuple((name, tuple(values)) for name, values in axes),
+    )

@@ -121,11 +121,13 @@ def _tell_recipe(plan: Plan) -> str:
     config, data = plan.config, plan.data
     classes = f" of {data['num_classes']} classes (by chance: {100 / data['num_classes']:g} %)"
     options = f" --seeds {plan.seeds}" if plan.seeds > 1 else ""
+    keys = " ".join(f"{key}={','.join(values)}" for key, values in plan.table.grid)
+    command = f"lab sweep {keys}" if keys else f"lab run {plan.name}"
     return (
         f"{config.model.backbone}, views of {config.augment.size} px, batch "
         f"{config.train.batch_size}, {plan.epochs} epochs of {plan.num_pictures:,} of "
         f"{data['count']:,} pictures{classes if data['num_classes'] else ''}, base_lr "
         f"{config.optim.base_lr:g}, weight decay {config.optim.weight_decay:g}, on a "
-        f"{config.train.device.upper()}. By {describe_version()}: `swiftsiam lab run {plan.name} "
+        f"{config.train.device.upper()}. By {describe_version()}: `swiftsiam {command} "
         f"--data DATA --epochs {plan.epochs} --pictures {plan.num_pictures}{options}`."
     )

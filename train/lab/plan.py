@@ -225,7 +225,8 @@ def read_plan(path: Path) -> Plan:
 
 
 def _read_table(plain: Mapping[str, Any]) -> Table:
-    return Table(**{**plain, "rows": tuple(map(_read_row, plain["rows"]))})
+    grid = tuple((name, tuple(values)) for name, values in plain["grid"])
+    return Table(**{**plain, "rows": tuple(map(_read_row, plain["rows"])), "grid": grid})
 
 
 def _read_row(plain: Mapping[str, Any]) -> Row:

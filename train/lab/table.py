@@ -7,6 +7,9 @@ from dataclasses import dataclass
 Figure = float | str
 """As published: percent, or a word."""
 
+Grid = tuple[tuple[str, tuple[str, ...]], ...]
+"""Keys, and the values of each."""
+
 BASE = "simsiam"
 """The row that each table of the paper has: SimSiam itself."""
 
@@ -45,3 +48,5 @@ class Table:
     rows: tuple[Row, ...]
     note: str = ""
     """What must be known to read it."""
+    grid: Grid = ()
+    """Of a sweep: its keys and their values; the rows are all combinations of them."""

@@ -1,0 +1,125 @@
+"""What runs have reached: figures, states, and the paper's order beside ours."""
+
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+from swiftsiam.train.lab.markdown import write_markdown
+from swiftsiam.train.lab.outcome import compare_order, read_outcomes, to_records
+from swiftsiam.train.lab.picture import draw_table
+from swiftsiam.train.lab.runs import list_wanted
+from swiftsiam.train.lab.twins import borrow_runs
+
+from .conftest import MakeTable, make_plan, write_run
+
+STOP = {"simsiam": [40.0, 42.0], "no-stop-gradient": [20.0, 21.0]}
+
+
+def test_figures_are_means_over_the_seeds(make_table: MakeTable) -> None:
+    plan, folder = make_table("stop-gradient", STOP)
+    outcomes = {o.row.name: o for o in read_outcomes(plan, folder)}
+    spread = outcomes["simsiam"].spread("knn")
+    assert spread is not None
+    assert spread.mean == 41
+    assert spread.deviation == pytest.approx(2**0.5)
+    assert outcomes["no-output-norm-1"].spread("knn") is None
+    assert len(to_records(list(outcomes.values()))) == 4
+
+
+def test_collapse_is_where_one_picture_makes_up_for_the_others(make_table: MakeTable) -> None:
+    """At batch 64 z_std·√d is 0.248 then."""
+    plan, folder = make_table("stop-gradient", STOP, **{"simsiam": 0.32, "no-stop-gradient": 0.26})
+    states = {o.row.name: o.tell_states() for o in read_outcomes(plan, folder)}
+    assert states["simsiam"] == "trained"
+    assert states["no-stop-gradient"] == "collapsed"
+
+
+def test_a_run_that_lost_its_finite_numbers_is_told_and_not_counted(make_table: MakeTable) -> None:
+    plan, folder = make_table("stop-gradient", STOP)
+    (lost,) = (e for e in list_wanted(plan, folder) if e.path.name == "simsiam-s1")
+    lost.path.joinpath("diverged.json").write_text("{}")
+    outcome = read_outcomes(plan, folder)[0]
+    assert outcome.tell_states() == "1 of 2 trained, 1 of 2 diverged"
+    spread = outcome.spread("knn")
+    assert spread is not None
+    assert (spread.mean, spread.deviation) == (40, None)
+
+
+@pytest.mark.parametrize(
+    ("with_stop", "without", "verdict"),
+    [
+        ([40, 41], [20, 21], "same"),
+        ([20, 21], [40, 41], "reversed"),
+        ([40, 44], [39, 42], "undecided"),
+        ([40], [38], "same"),
+        ([40], [39.5], "undecided"),  # one seed has no spread; a point is taken for it
+    ],
+)
+def test_the_papers_order_is_compared_by_the_spread(
+    with_stop: list[float], without: list[float], verdict: str, make_table: MakeTable
+) -> None:
+    plan, folder = make_table("stop-gradient", {"simsiam": with_stop, "no-stop-gradient": without})
+    order = compare_order(read_outcomes(plan, folder))
+    pairs = order._asdict()
+    assert pairs.pop(verdict) == [("with stop-gradient", "without")]
+    assert not any(pairs.values())
+    page = write_markdown(plan, read_outcomes(plan, folder), picture="table.png")
+    assert ("Not the paper's order" in page) == (verdict == "reversed")
+
+
+def test_the_page_of_a_table_that_is_not_run_yet_says_so(make_table: MakeTable) -> None:
+    plan, folder = make_table("predictor", {})
+    page = write_markdown(plan, read_outcomes(plan, folder), picture="table.png")
+    assert page.count("not run yet") == len(plan.rows)
+    assert "Of 0" not in page
+    draw_table("x", read_outcomes(plan, folder), batch_size=64)
+
+
+def test_the_picture_shows_every_row(make_table: MakeTable) -> None:
+    plan, folder = make_table("stop-gradient", STOP)
+    some = draw_table("title $", read_outcomes(plan, folder)[:1], batch_size=64)
+    both = draw_table("title $", read_outcomes(plan, folder), batch_size=64)
+    colours = [_colours(png) for png in (some, both)]
+    blue, orange = (0x00, 0x72, 0xB2), (0xD5, 0x5E, 0x00)
+    assert blue in colours[0]
+    assert orange not in colours[0]
+    assert {blue, orange} <= colours[1]
+
+
+def _colours(png: bytes) -> set[tuple[int, ...]]:
+    pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).reshape(-1, 3)
+    return set(map(tuple, np.unique(pixels, axis=0).tolist()))
+
+
+def test_what_another_table_has_run_is_taken(make_table: MakeTable) -> None:
+    _, folder = make_table("stop-gradient", STOP)
+    plan = make_plan("similarity", seeds=3)
+    other = folder.parent / "similarity"
+    told = borrow_runs(plan, other)
+    assert [text.partition(":")[0] for text in told] == ["simsiam-s0", "simsiam-s1"]
+    outcomes = read_outcomes(plan, other)
+    assert [run.knn for run in outcomes[0].runs] == [(40.0, 3), (42.0, 3)]
+    assert not borrow_runs(plan, other)
+
+
+def test_runs_of_other_pictures_or_settings_are_not_taken(make_table: MakeTable) -> None:
+    import dataclasses
+
+    from swiftsiam.train.config import replace
+
+    _, folder = make_table("stop-gradient", STOP)
+    plan = make_plan("similarity")
+    for other in (
+        dataclasses.replace(plan, data=plan.data | {"digest": "1"}),
+        dataclasses.replace(plan, config=replace(plan.config, optim={"base_lr": 1.0})),
+    ):
+        assert not borrow_runs(other, folder.parent / "similarity")
+
+
+def test_a_run_of_its_own_stays(make_table: MakeTable) -> None:
+    _, folder = make_table("stop-gradient", STOP)
+    plan = make_plan("similarity", seeds=1)
+    other = folder.parent / "similarity"
+    write_run(plan, list_wanted(plan, other)[0], knn=1.0)
+    assert not borrow_runs(plan, other)

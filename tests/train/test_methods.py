@@ -1,0 +1,76 @@
+"""Methods other than SimSiam in the trainer: trained, stopped, continued to the same bits."""
+
+from pathlib import Path
+
+import pytest
+
+from .conftest import Cli, assert_same_run, read_learning, refused, tiny
+
+METHODS = {
+    "held": ["model.method=simsiam_variant", "model.target=held", "model.hold_steps=3"],
+    "average": [
+        *("model.method=simsiam_variant", "model.target=picture_average"),
+        *("model.predictor=identity", "model.target_velocity=0.5"),
+    ],
+    "four": [
+        *("model.method=simsiam_variant", "model.target=other_views", "augment.num_views=4"),
+        "model.head_norm=nowhere",
+    ],
+    "simclr": ["model.method=simclr", "model.predictor=mlp", "model.stop_gradient=true"],
+    "byol": ["model.method=byol", "model.momentum=0.9"],
+    "moco": ["model.method=moco", "model.queue=40"],  # goes round within the run
+    "swav": [
+        *("model.method=swav", "model.prototypes=6", "augment.small_views=2"),
+        "augment.small_size=8",
+    ],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", METHODS)
+def test_a_stopped_run_goes_on_to_the_same_bits(
+    name: str, pictures: Path, here: Cli, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    keys = ["train.on_collapse=warn", *METHODS[name]]
+    whole = here(*tiny(pictures, "whole", *keys))
+    assert whole.returncode == 0, whole.stderr
+    records = [r for r in read_learning(tmp_path / "whole") if r["type"] == "train"]
+    assert records[0]["loss"] != records[-1]["loss"]
+    assert 0 < records[-1]["z_std"] < 1.5
+
+    request.getfixturevalue("stops_at_7")
+    stopped = here(*tiny(pictures, "half", *keys))
+    assert stopped.returncode == 75, stopped.stderr
+    resumed = here("pretrain", "--resume", "half")
+    assert resumed.returncode == 0, resumed.stderr
+    assert_same_run(tmp_path / "whole", tmp_path / "half")
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        (["augment.num_views=4"], ["4 views", "model.method=simsiam takes 2"]),
+        (["augment.small_views=2", "augment.small_size=8"], ["4 views", "augment.small_views=0"]),
+        (["model.method=moco", "model.queue=15"], ["model.queue=15", "model.queue=16"]),
+        (
+            ["model.method=swav", "augment.small_views=2", "augment.small_min_scale=0.3"],
+            ["augment.small_min_scale=0.3", "augment.min_scale=0.2"],
+        ),
+        (["model.method=simsiam_variant", "augment.num_views=3"], ["takes pairs of one size"]),
+    ],
+)
+def test_what_does_not_go_together_is_told_and_leaves_no_folder(
+    keys: list[str], words: list[str], pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    refused(here(*tiny(pictures, "run", *keys)), *words)
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+def test_another_method_is_no_way_to_go_on(pictures: Path, here: Cli) -> None:
+    done = here(*tiny(pictures, "run", "train.epochs=1", "model.method=byol"))
+    assert done.returncode == 0, done.stderr
+    changed = here("pretrain", "--resume", "run", "model.momentum=0.5")
+    refused(changed, "model.momentum=0.5", "the run was begun with 0.99")
+    refused(here("pretrain", "--resume", "run", "model.method=simsiam"), "model.", "byol")
+    refused(here("export", "run", "--to", "reference", "out.pth"), "was trained by byol")

@@ -1,0 +1,77 @@
+"""The picture of a sweep over one or two keys: what each combination has reached."""
+
+import logging
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..reporting.picture import plain, to_png
+from .outcome import Outcome
+from .table import Grid
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_PANELS = (("knn", "kNN, %", ".1f"), ("z_std", "z_std·√d", ".2f"), ("loss", "loss", ".3f"))
+_CELL_WIDTH, _CELL_HEIGHT, _FRAME = 0.95, 0.5, 1.7
+
+
+def draw_grid(title: str, grid: Grid, outcomes: Sequence[Outcome]) -> bytes:
+    """A PNG: a panel for each figure, a cell for each combination, the mean over its seeds in it.
+
+    Args:
+        title: of the whole.
+        grid: the keys, the last of which goes from left to right.
+        outcomes: in the order of the rows, the last key's values next to each other.
+    """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)
+    # The object interface: no global state, and no display.
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    (_, columns), rows = grid[-1], grid[0][1] if len(grid) == 2 else ("",)
+    size = (
+        len(_PANELS) * (_FRAME + _CELL_WIDTH * len(columns)),
+        _FRAME + _CELL_HEIGHT * len(rows),
+    )
+    figure = Figure(figsize=size, layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    for (name, heading, form), axes in zip(
+        _PANELS, figure.subplots(1, len(_PANELS), squeeze=False)[0], strict=True
+    ):
+        values = [_value(outcome, name) for outcome in outcomes]
+        table = [
+            values[number * len(columns) : (number + 1) * len(columns)]
+            for number in range(len(rows))
+        ]
+        _draw(axes, table, form=form)
+        axes.set_title(heading, fontsize=10.5, loc="left")
+        axes.set_xticks(range(len(columns)), map(plain, columns), fontsize=9)
+        axes.set_xlabel(plain(grid[-1][0]), fontsize=9)
+        axes.set_yticks(range(len(rows)), map(plain, rows), fontsize=9)
+        if len(grid) == 2:
+            axes.set_ylabel(plain(grid[0][0]), fontsize=9)
+    figure.suptitle(plain(title), fontsize=12)
+    return to_png(figure)
+
+
+def _value(outcome: Outcome, name: str) -> float:
+    spread = outcome.spread(name)
+    return math.nan if spread is None else spread.mean
+
+
+def _draw(axes: "Axes", table: list[list[float]], *, form: str) -> None:
+    from matplotlib import colormaps
+
+    colours: Any = colormaps["cividis"].with_extremes(bad="#dddddd")
+    axes.imshow(table, cmap=colours, aspect="auto")
+    known = [value for values in table for value in values if not math.isnan(value)]
+    middle = (min(known) + max(known)) / 2 if known else 0.0
+    for number, values in enumerate(table):
+        for place, value in enumerate(values):
+            if math.isnan(value):
+                text, colour = "–", "#555555"
+            else:  # dark on light, light on dark
+                text = format(value, form)
+                colour = "black" if value > middle else "white"
+            axes.text(place, number, text, ha="center", va="center", fontsize=9, color=colour)
