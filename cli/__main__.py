@@ -19,7 +19,7 @@ COMMANDS = {
     "convert": ("pipeline.convert.command", "write a data set as shards or as a beton"),
     "index": ("pipeline.index.command", "write a manifest beside shards that others have made"),
     "verify": ("pipeline.convert.verify_command", "compare shards with their manifest"),
-    "pretrain": ("train.pretrain_command", "pre-train SimSiam"),
+    "pretrain": ("train.pretrain_command", "pre-train: SimSiam, its variants and its relatives"),
     "bench": (
         "benchmarks.command",
         "images per second of this machine's loaders, of convert, and all of a GPU",

@@ -50,6 +50,7 @@ class MoCo(Siamese):
 
     queue: torch.Tensor
     place: torch.Tensor
+    newest: torch.Tensor
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -71,6 +72,14 @@ class MoCo(Siamese):
                 f"model.queue={2 * course.batch_size} or more"
             )
 
+        # Not put into the queue before the backward pass has read it: the compiler of torch 2.14
+        # drops a copy that is there for that alone, and gradients are then wrong by their half.
+        self.register_buffer(
+            "newest",
+            torch.zeros(2 * course.batch_size, self.config.projection_dim),
+            persistent=False,
+        )
+
     def share(self, ranks: Ranks) -> None:
         self._ranks = ranks
 
@@ -79,27 +88,22 @@ class MoCo(Siamese):
         z1, z2 = (self.encode(view) for view in views)
         key1, key2 = (F.normalize(self.momentum_encoder(view).float(), dim=1) for view in views)
         with in_full_precision(views[0]):
-            others = self.queue.clone()  # the backward pass reads it when the next keys are in
-            loss = 0.5 * self._compare(z1, key2, others) + 0.5 * self._compare(z2, key1, others)
+            loss = 0.5 * self._compare(z1, key2) + 0.5 * self._compare(z2, key1)
         if self.training:
-            self._enqueue(torch.cat([key1, key2]))
+            # Those of all processes, which all keep the same queue.
+            self.newest.copy_(torch.cat([self._ranks.gather(key) for key in (key1, key2)]))
         return summarise(loss, [z1, z2])
 
-    def _compare(
-        self, projection: torch.Tensor, key: torch.Tensor, others: torch.Tensor
-    ) -> torch.Tensor:
+    def _compare(self, projection: torch.Tensor, key: torch.Tensor) -> torch.Tensor:
         query = F.normalize(projection.float(), dim=1)
         same = (query * key).sum(dim=1, keepdim=True)
-        logits = torch.cat([same, query @ others.T], dim=1) / self._temperature
+        logits = torch.cat([same, query @ self.queue.T], dim=1) / self._temperature
         return F.cross_entropy(logits, torch.zeros_like(logits[:, 0], dtype=torch.int64))
 
-    def _enqueue(self, keys: torch.Tensor) -> None:
-        """In the place of the oldest; those of all processes, which all keep the same queue."""
-        gathered = self._ranks.gather(keys)
-        rows = torch.arange(len(gathered), device=keys.device)
-        self.queue[(self.place + rows) % len(self.queue)] = gathered
-        self.place += len(gathered)
-
     def after_step(self) -> None:
+        """The newest keys in the place of the oldest, and the momentum encoder a step on."""
+        rows = torch.arange(len(self.newest), device=self.queue.device)
+        self.queue[(self.place + rows) % len(self.queue)] = self.newest
+        self.place += len(self.newest)
         keep = self.schedule.step()
         self.momentum_encoder.follow(self.backbone, self.projector, keep=keep)

@@ -21,7 +21,7 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam pretrain`."""
     parser = Parser(
         prog="swiftsiam pretrain",
-        description="Pre-train SimSiam on a folder of pictures.",
+        description="Pre-train SimSiam, or what model.method names, on a folder of pictures.",
         epilog="Example: swiftsiam pretrain --config cifar10-cpu data.path=cifar/train "
         "data.val_path=cifar/test",
     )

@@ -57,6 +57,10 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
             ["augment.small_min_scale=0.3", "augment.min_scale=0.2"],
         ),
         (["model.method=simsiam_variant", "augment.num_views=3"], ["takes pairs of one size"]),
+        (
+            ["model.backbone=timm/vit_tiny_patch16_224", "augment.size=24"],
+            ["augment.size=24", "timm/vit_tiny_patch16_224"],
+        ),
     ],
 )
 def test_what_does_not_go_together_is_told_and_leaves_no_folder(
