@@ -142,4 +142,4 @@ class PictureAverage(Target):
             moved = torch.stack(moves).mean(0) * self.seen[index][:, None]
             self.moving[rows] = self._ranks.gather(moved)
         self.eta[rows] = self._ranks.gather(torch.stack(found).mean(0))
-        self.seen[rows] = True
+        self.seen.index_fill_(0, rows, True)

@@ -29,6 +29,9 @@ PARTS: dict[str, Part] = {
     "step": Part(module="jobs", limit_s=200, what="lanes of the step, below the card's roof"),
     "train": Part(module="jobs", limit_s=150, what="a job in parts and whole, what limits it"),
     "evaluation": Part(module="evaluation", limit_s=120, what="features, sweep and kNN"),
+    "methods": Part(
+        module="methods", limit_s=300, what="SimSiam's relatives, compiled and captured"
+    ),
     "tune": Part(module="jobs", limit_s=300, what="settings of the loader that are faster here"),
     "step_times": Part(
         module="steps", limit_s=200, what="precisions, graphs and compiling, on a cached batch"

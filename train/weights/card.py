@@ -15,6 +15,11 @@ from .trained import Trained
 _METHODS = {
     "simsiam": 'SimSiam (Chen and He, "Exploring Simple Siamese Representation Learning", CVPR '
     "2021, arXiv 2011.10566)",
+    "simsiam_variant": "SimSiam with its parts exchanged (Chen and He, CVPR 2021)",
+    "simclr": "SimCLR (Chen et al., ICML 2020, arXiv 2002.05709)",
+    "byol": "BYOL (Grill et al., NeurIPS 2020, arXiv 2006.07733)",
+    "moco": "MoCo v2 (Chen et al., 2020, arXiv 2003.04297)",
+    "swav": "SwAV (Caron et al., NeurIPS 2020, arXiv 2006.09882)",
 }
 
 _MEASURED = (
