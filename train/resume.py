@@ -206,6 +206,13 @@ def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
             "back, or go on with these from the same place in the schedule by "
             "data.on_change=continue"
         )
+    own = {name: tensor.shape for name, tensor in job.model.state_dict().items()}
+    if any(tensor.shape != own[name] for name, tensor in state["model"].items()):
+        raise UserError(
+            f"data.on_change=continue: model.method={job.config.model.method} keeps something of "
+            f"each picture, and they are others now ({change}); put back those that the run was "
+            "begun with, or begin another run"
+        )
     return (
         f"data.path={path}: not the pictures that the run was begun with ({change}); goes on at "
         "the same place in the schedule: epochs and learning rate as planned, and in the rest of "

@@ -1,5 +1,6 @@
 """Methods other than SimSiam in the trainer: trained, stopped, continued to the same bits."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -68,6 +69,18 @@ def test_what_does_not_go_together_is_told_and_leaves_no_folder(
 ) -> None:
     refused(here(*tiny(pictures, "run", *keys)), *words)
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("stops_at_7")
+def test_what_is_kept_of_each_picture_goes_with_no_others(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    assert here(*tiny(data, "run", *METHODS["average"])).returncode == 75
+    (data / "train/dark/0.png").unlink()
+    resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
+    refused(resumed, "data.on_change=continue", "simsiam_variant", "40 pictures then, 39 now")
 
 
 @pytest.mark.slow

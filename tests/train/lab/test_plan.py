@@ -7,10 +7,9 @@ import pytest
 import torch
 from swiftsiam.model.method import build_method
 from swiftsiam.pipeline.errors import UserError
-from swiftsiam.train.config import Config, read_config
+from swiftsiam.train.config import Config
 from swiftsiam.train.lab.grid import build_grid
 from swiftsiam.train.lab.plan import (
-    Plan,
     choose_length,
     cost_of,
     fill_rows,
@@ -21,7 +20,8 @@ from swiftsiam.train.lab.plan import (
 from swiftsiam.train.lab.table import Row
 from swiftsiam.train.lab.tables import TABLES
 
-CPU = read_config("cifar10-cpu")
+from .conftest import CPU, make_plan
+
 RECIPES = {"cpu": CPU, "imagenet": Config()}
 
 
@@ -76,21 +76,6 @@ def test_a_budget_too_short_is_refused_and_says_what_it_takes() -> None:
     choose_length(rows, CPU, budget_s=60 * (needed + 0.1), pace=400.0, **sizes)
     with pytest.raises(UserError):
         choose_length(rows, CPU, budget_s=60 * (needed - 0.1), pace=400.0, **sizes)
-
-
-def make_plan(name: str = "predictor") -> Plan:
-    rows, left_out = fill_rows(TABLES[name], CPU, num_pictures=5000)
-    return Plan(
-        name=name,
-        table=TABLES[name],
-        rows=tuple(rows),
-        left_out=tuple(left_out),
-        seeds=2,
-        epochs=3,
-        limit=5000,
-        config=CPU,
-        data={"digest": "0", "count": 50_000, "num_classes": 10},
-    )
 
 
 @pytest.mark.parametrize("name", TABLES)
