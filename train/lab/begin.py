@@ -11,6 +11,7 @@ from ...pipeline.sources import open_source
 from ..config import Config, read_config, replace
 from ..demo import prepare_generated
 from ..device import choose_device
+from ..versions import describe_version
 from .pace import measure_pace
 from .plan import (
     PLAN,
@@ -89,6 +90,11 @@ def begin_plan(
         limit=limit,
         config=config,
         data=describe_data(source),
+        version=describe_version(),
+        options=(
+            *(["--config", asked.config] if asked.config else []),
+            *(text for override in asked.overrides for text in ("--set", override)),
+        ),
     )
     _write(plan, out)
     return plan

@@ -175,7 +175,8 @@ def _tell(text: str) -> None:
 def _tell_plan(plan: Plan, out: Path) -> None:
     count = len(plan.rows) * plan.seeds
     _tell(
-        f"{plan.name}: {len(plan.rows)} variants x {plan.seeds} seeds, {count} runs of "
+        f"{plan.name}: {len(plan.rows)} variants, {plan.seeds} seed{'s' * (plan.seeds > 1)}, "
+        f"{count} runs of "
         f"{plan.epochs} epochs of {plan.num_pictures:,} pictures; in {out}"
     )
     for reason in plan.left_out:

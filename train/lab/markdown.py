@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 from ..reporting.markdown import escape
-from ..versions import describe_version
 from .outcome import Order, Outcome, Spread, compare_order, find_limit, lone_picture_std
 from .plan import Plan
 
@@ -120,7 +119,9 @@ def _tell_floors(outcomes: Sequence[Outcome]) -> list[str]:
 def _tell_recipe(plan: Plan) -> str:
     config, data = plan.config, plan.data
     classes = f" of {data['num_classes']} classes (by chance: {100 / data['num_classes']:g} %)"
-    options = f" --seeds {plan.seeds}" if plan.seeds > 1 else ""
+    options = "".join(f" {option}" for option in plan.options)
+    if plan.seeds > 1:
+        options += f" --seeds {plan.seeds}"
     keys = " ".join(f"{key}={','.join(values)}" for key, values in plan.table.grid)
     command = f"lab sweep {keys}" if keys else f"lab run {plan.name}"
     return (
@@ -128,6 +129,6 @@ def _tell_recipe(plan: Plan) -> str:
         f"{config.train.batch_size}, {plan.epochs} epochs of {plan.num_pictures:,} of "
         f"{data['count']:,} pictures{classes if data['num_classes'] else ''}, base_lr "
         f"{config.optim.base_lr:g}, weight decay {config.optim.weight_decay:g}, on a "
-        f"{config.train.device.upper()}. By {describe_version()}: `swiftsiam {command} "
+        f"{config.train.device.upper()}. By {plan.version}: `swiftsiam {command} "
         f"--data DATA --epochs {plan.epochs} --pictures {plan.num_pictures}{options}`."
     )

@@ -54,6 +54,10 @@ class Plan:
     """The recipe that each row is laid over, epochs and pictures included."""
     data: dict[str, Any]
     """Digest and number of the pictures, number of classes."""
+    options: tuple[str, ...] = ()
+    """Of the command line, as far as they changed the recipe."""
+    version: str = ""
+    """Of the project, when the table was begun."""
 
     @property
     def num_pictures(self) -> int:
@@ -217,6 +221,8 @@ def read_plan(path: Path) -> Plan:
             limit=plain["limit"],
             config=parse_config(plain["config"], []),
             data=plain["data"],
+            options=tuple(plain["options"]),
+            version=plain["version"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(
