@@ -7,6 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import torch
+from torch import nn
+
+from ...model.method import build_method
 from ..config import Config
 from ..reporting.series import Run, read_runs
 from .plan import Plan
@@ -117,6 +121,10 @@ def lone_picture_std(batch_size: int) -> float:
 
 def find_limit(config: Config) -> float:
     """z_std·√d below which a run has collapsed."""
+    with torch.device("meta"):  # no weights are made
+        projector = getattr(build_method(config.model), "projector", None)
+    if not (isinstance(projector, nn.Sequential) and isinstance(projector[-1], nn.BatchNorm1d)):
+        return COLLAPSED_STD
     near = _NEAR * lone_picture_std(config.train.batch_size)
     return min(max(COLLAPSED_STD, near), _HEALTHY_STD)
 

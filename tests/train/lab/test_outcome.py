@@ -1,6 +1,7 @@
 """What runs have reached: figures, states, and the paper's order beside ours."""
 
 import io
+import shutil
 
 import numpy as np
 import pytest
@@ -33,6 +34,15 @@ def test_collapse_is_where_one_picture_makes_up_for_the_others(make_table: MakeT
     states = {o.row.name: o.tell_states() for o in read_outcomes(plan, folder)}
     assert states["simsiam"] == "trained"
     assert states["no-stop-gradient"] == "collapsed"
+
+
+def test_without_that_norm_collapse_is_complete(make_table: MakeTable) -> None:
+    row = "no-output-norm-2"
+    for z_std, state in ((0.06, "trained"), (0.04, "collapsed")):
+        plan, folder = make_table("stop-gradient", {row: [20.0]}, **{row: z_std})
+        (outcome,) = (o for o in read_outcomes(plan, folder) if o.row.name == row)
+        assert outcome.tell_states() == state
+        shutil.rmtree(folder)
 
 
 def test_a_run_that_lost_its_finite_numbers_is_told_and_not_counted(make_table: MakeTable) -> None:
