@@ -73,10 +73,11 @@ def _tell_reading(plan: Plan) -> str:
     batch = plan.config.train.batch_size
     text = (
         f"{seeds[0].upper()}{seeds[1:]}. Loss and z_std·√d are the last that were logged; "
-        f"collapsed is what ends below {COLLAPSED_STD}, and with BatchNorm at the projector's output "
-        f"below {find_limit(plan.config):.2f}: that makes the projections of a batch sum up to zero, "
-        f"so that one picture must make up for all others that are alike, and of {batch} pictures "
-        f"z_std·√d is {lone_picture_std(batch):.3f} then (healthy: near 1). kNN is of the backbone's features"
+        f"collapsed is what ends below {COLLAPSED_STD}, and with BatchNorm at the projector's "
+        f"output below {find_limit(plan.config):.2f}: that makes the projections of a batch sum up "
+        "to zero, so that one picture must make up for all others that are alike, and of "
+        f"{batch} pictures z_std·√d is {lone_picture_std(batch):.3f} then (healthy: near 1). kNN "
+        "is of the backbone's features"
     )
     if any(planned.row.published is not None for planned in plan.rows):
         text += (
