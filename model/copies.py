@@ -54,7 +54,11 @@ class MomentumSchedule(nn.Module):
 
     def step(self) -> torch.Tensor:
         """That of this step, a float32 scalar on the device; the next call is the next step's."""
-        share = self.done / self.num_steps if self._rises else torch.zeros_like(self.done)
+        share = (
+            (self.done / self.num_steps).clamp(max=1)
+            if self._rises
+            else torch.zeros_like(self.done)
+        )
         keep = 1 - (1 - self._base) * (torch.cos(math.pi * share) + 1) / 2
         self.done += 1
         return keep.float()

@@ -6,18 +6,6 @@ from itertools import pairwise
 from torch import nn
 
 
-def build_projector(
-    num_features: int, *, num_layers: int, hidden: int, output: int
-) -> nn.Sequential:
-    """feature → projection: [Linear, BN, ReLU] × (num_layers - 1), Linear, BN without affine."""
-    return build_mlp([num_features, *[hidden] * (num_layers - 1), output], output_norm=True)
-
-
-def build_predictor(width: int, *, hidden: int) -> nn.Sequential:
-    """projection → prediction: a bottleneck; neither BN nor ReLU at its output."""
-    return build_mlp([width, hidden, width])
-
-
 def build_mlp(
     widths: Sequence[int], *, hidden_norm: bool = True, output_norm: bool = False
 ) -> nn.Sequential:

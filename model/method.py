@@ -94,6 +94,9 @@ class Method(nn.Module):
     marks: ClassVar[Literal["label", "index"]] = "label"
     """What `forward` is told of each picture beside its views."""
 
+    keeps_pictures: bool = False
+    """Whether its state holds something of each picture, by its index."""
+
     backbone: nn.Module
     """What is kept: views (B, 3, H, W) → features (B, num_features)."""
     num_features: int

@@ -12,7 +12,7 @@ from annotated_types import Ge, Gt, Le
 from .copies import EncoderCopy, MomentumSchedule
 from .method import Axis, Course, MethodName, ModelConfig, Output
 from .ranks import Ranks
-from .siamese import Siamese, in_full_precision, summarise
+from .siamese import Siamese, summarise, without_autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,7 +87,7 @@ class MoCo(Siamese):
         """The symmetric InfoNCE of two views; the labels are not used."""
         z1, z2 = (self.encode(view) for view in views)
         key1, key2 = (F.normalize(self.momentum_encoder(view).float(), dim=1) for view in views)
-        with in_full_precision(views[0]):
+        with without_autocast(views[0]):
             loss = 0.5 * self._compare(z1, key2) + 0.5 * self._compare(z2, key1)
         if self.training:
             # Those of all processes, which all keep the same queue.

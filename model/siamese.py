@@ -12,7 +12,8 @@ from .heads import build_mlp
 from .method import Axis, Course, Group, Method, ModelConfig, Output
 from .statistics import effective_rank, normalized_std
 
-_COLLAPSED_STD = 0.05
+NO_SPREAD = 0.05
+"""z_std·√d below: all pictures have one projection, to within some thousandths of their cosine."""
 
 
 class Siamese(Method):
@@ -23,6 +24,7 @@ class Siamese(Method):
         "effective_rank": Axis("effective rank of z (collapsed: 1)", 0),
     }
 
+    collapsed_std: float = NO_SPREAD
     projector: nn.Module
     predictor: nn.Module
 
@@ -77,9 +79,9 @@ class Siamese(Method):
         return {"effective_rank": effective_rank(output.projections[0])}
 
     def diagnose(self, figures: Mapping[str, float]) -> str | None:
-        """All pictures get one projection."""
+        """All pictures get one projection: z_std is below its limit."""
         z_std = figures.get("z_std", 1.0)
-        if z_std > _COLLAPSED_STD:
+        if z_std > self.collapsed_std:
             return None
         return (
             f"z_std {z_std:.3f} (healthy: near 1) and loss {figures['loss']:.3f}: the projections "
@@ -87,19 +89,20 @@ class Siamese(Method):
         )
 
     def parameter_groups(self) -> list[Group]:
-        """The encoder, and the predictor, whose rate stays: it adapts to the latest representations
-        (section 4.2).
+        """All but the predictor, and the predictor, whose rate stays: it adapts to the latest
+        representations (section 4.2).
         """
-        encoder = [*self.backbone.parameters(), *self.projector.parameters()]
-        groups = [
-            Group([p for p in encoder if p.requires_grad], decays=True),
-            Group([p for p in self.predictor.parameters() if p.requires_grad], decays=False),
-        ]
+        predictor = [p for p in self.predictor.parameters() if p.requires_grad]
+        apart = set(map(id, predictor))
+        others = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
+        groups = [Group(others, decays=True), Group(predictor, decays=False)]
         return [group for group in groups if group.parameters]
 
 
-def in_full_precision(like: torch.Tensor) -> AbstractContextManager[object]:
-    """No autocast on a tensor's device: for products of which a softmax is taken."""
+def without_autocast(like: torch.Tensor) -> AbstractContextManager[object]:
+    """In float32 on a tensor's device (TF32 where train.tf32 has it): for products of which a
+    softmax is taken.
+    """
     # Counting operations takes tensors without a device, which autocast does not know.
     return nullcontext() if like.is_meta else torch.autocast(like.device.type, enabled=False)
 

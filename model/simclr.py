@@ -11,7 +11,7 @@ from annotated_types import Ge, Gt, Le
 
 from .method import Axis, MethodName, ModelConfig, Output
 from .ranks import Ranks
-from .siamese import Siamese, in_full_precision, summarise
+from .siamese import Siamese, summarise, without_autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,10 @@ def build(config: ModelConfig) -> "SimCLR":
 
 
 class SimCLR(Siamese):
-    """Each view is to find the other view of its picture among all others of the batch."""
+    """Each view is to find the other view of its picture among all others of the batch.
+
+    BatchNorm's statistics are per view, as SimSiam has them; SimCLR's own code takes both together.
+    """
 
     axes: ClassVar = {"loss": Axis("NT-Xent", 0), **Siamese.axes}
 
@@ -58,7 +61,7 @@ class SimCLR(Siamese):
         z = [self.encode(view) for view in views]
         p = [self.predictor(projection) for projection in z]
         keys = [projection.detach() for projection in z] if self._stops else z
-        with in_full_precision(views[0]):
+        with without_autocast(views[0]):
             loss = nt_xent(p, keys, temperature=self._temperature, ranks=self._ranks)
         return summarise(loss, z)
 

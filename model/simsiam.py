@@ -13,8 +13,8 @@ from .statistics import normalized_std
 # On CIFAR-10 without the stop-gradient z_std is 0.45 and the loss -0.87 after 130 steps, 0.26 and
 # -0.96 after 600; with it, z_std is never below 0.94, in 3,744 steps of one run and 1,120 of
 # another. The projector's last BatchNorm keeps it up: it falls where few pictures get all.
-_COLLAPSED_STD = 0.5
-_COLLAPSED_LOSS = -0.85
+COLLAPSED_STD = 0.5
+COLLAPSED_LOSS = -0.85
 
 
 def build(config: ModelConfig) -> "SimSiam":
@@ -53,7 +53,7 @@ class SimSiam(Siamese):
     def diagnose(self, figures: Mapping[str, float]) -> str | None:
         """Collapse (section 4.1): all pictures get one projection, and the loss goes to -1."""
         z_std, loss = figures.get("z_std", 1.0), figures["loss"]
-        if z_std > _COLLAPSED_STD or loss > _COLLAPSED_LOSS:
+        if z_std > COLLAPSED_STD or loss > COLLAPSED_LOSS:
             return None
         return (
             f"z_std {z_std:.3f} (healthy: near 1) and loss {loss:.3f} (-1 is the least): the "

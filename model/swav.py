@@ -10,9 +10,9 @@ import torch.nn.functional as F
 from annotated_types import Ge, Gt, Le
 from torch import nn
 
-from .method import Axis, Course, Group, MethodName, ModelConfig, Output
+from .method import Axis, Course, MethodName, ModelConfig, Output
 from .ranks import Ranks
-from .siamese import Siamese, in_full_precision, summarise
+from .siamese import Siamese, summarise, without_autocast
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,7 +51,8 @@ class SwAV(Siamese):
     """Each view predicts the cluster that the other one is assigned to.
 
     Of more than two views (augment.num_views, augment.small_views) codes are made of the first two,
-    and all others predict them: multi-crop. The queue for small batches is left out.
+    and all others predict them: multi-crop. The queue for small batches is left out, and
+    BatchNorm's statistics are per view, as SimSiam has them.
     """
 
     axes: ClassVar = {"loss": Axis("swapped prediction", 0), **Siamese.axes}
@@ -81,7 +82,7 @@ class SwAV(Siamese):
         """The swapped prediction; the labels are not used."""
         z = [self.encode(view) for view in views]
         p = [self.predictor(projection) for projection in z]
-        with in_full_precision(views[0]):
+        with without_autocast(views[0]):
             weight = self._prototypes_now()
             codes = [self._encode(_score(projection, weight)) for projection in z[:2]]
             logs = [
@@ -119,10 +120,6 @@ class SwAV(Siamese):
     def after_step(self) -> None:
         self.done += 1
         self._normalise_prototypes()
-
-    def parameter_groups(self) -> list[Group]:
-        prototypes = list(self.prototypes.parameters())
-        return [*super().parameter_groups(), Group(prototypes, decays=True)]
 
 
 def _score(projection: torch.Tensor, prototypes: torch.Tensor) -> torch.Tensor:

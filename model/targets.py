@@ -21,6 +21,9 @@ Views = Sequence[torch.Tensor]
 class Target(nn.Module):
     """The stop-gradient: the other view's projection, as it is now (section 3)."""
 
+    is_unit: bool = False
+    """Whether targets are unit vectors, or means of them."""
+
     def begin(self, course: Course, *, width: int) -> None:
         """See `Method.begin`; `width` is that of the projections."""
 
@@ -53,7 +56,7 @@ class Shared(Target):
 
 
 class Held(Target):
-    """Alternating optimisation in its own words (section 5.3, "Multi-step alternation"): the
+    """Alternating optimisation in its own words (section 5.2, "Multi-step alternation"): the
     targets of so many steps are those of the encoder before the first of them.
 
     The paper computes them ahead and keeps them. Here the encoder is kept instead, and makes a
@@ -84,8 +87,11 @@ class Held(Target):
 
 class OtherViews(Target):
     """The mean of the unit projections of all other views: a better sample of the expectation that
-    the predictor is said to stand for (section 5.2). Of two views it is the stop-gradient.
+    the predictor is said to stand for (section 5.1). Of two views it is the stop-gradient, but for
+    the target's length, which no cosine sees.
     """
+
+    is_unit = True
 
     def forward(self, z: Views, views: Views, index: torch.Tensor) -> list[torch.Tensor]:
         unit = torch.stack([F.normalize(projection.detach().float(), dim=1) for projection in z])
@@ -93,10 +99,12 @@ class OtherViews(Target):
 
 
 class PictureAverage(Target):
-    """η of each picture is kept, and moves with each of its views (section 5.3, "Expectation over
+    """η of each picture is kept, and moves with each of its views (section 5.2, "Expectation over
     augmentations"): v ← velocity × v + (F - η), η ← η + (1 - momentum) v, with F the unit
     projection; without velocity the paper's moving average. The mean over the pair is kept.
     """
+
+    is_unit = True
 
     eta: torch.Tensor
     moving: torch.Tensor
@@ -138,8 +146,10 @@ class PictureAverage(Target):
     ) -> None:
         """On all ranks those of all of them: a picture comes to another one in the next epoch."""
         rows = self._ranks.gather(index)
+        # In the place of a bad sample a picture may come twice: the first one's is written twice.
+        first = (rows[:, None] == rows).int().argmax(dim=1)
         if self._velocity:
             moved = torch.stack(moves).mean(0) * self.seen[index][:, None]
-            self.moving[rows] = self._ranks.gather(moved)
-        self.eta[rows] = self._ranks.gather(torch.stack(found).mean(0))
+            self.moving[rows] = self._ranks.gather(moved)[first]
+        self.eta[rows] = self._ranks.gather(torch.stack(found).mean(0))[first]
         self.seen.index_fill_(0, rows, True)

@@ -12,11 +12,9 @@ from annotated_types import Ge, Le, Lt
 
 from .method import Axis, Course, MethodName, ModelConfig, Output
 from .ranks import Ranks
-from .siamese import Siamese, summarise
-from .simsiam import negative_cosine
+from .siamese import NO_SPREAD, Siamese, summarise
+from .simsiam import COLLAPSED_LOSS, COLLAPSED_STD, negative_cosine
 from .targets import Held, OtherViews, PictureAverage, Shared, Target
-
-_COLLAPSED_LOSS = -0.85
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,9 +45,9 @@ class Config(ModelConfig):
     projections over the epochs; or the mean over all other views (augment.num_views).
     """
     hold_steps: Annotated[int, Ge(1), Le(1_000_000_000)] = 1
-    """Of held: targets are those of the encoder at the beginning of so many steps (5.3)."""
+    """Of held: targets are those of the encoder at the beginning of so many steps (5.2)."""
     target_momentum: Annotated[float, Ge(0), Lt(1)] = 0.8
-    """Of picture_average: the share of the average that stays (5.3)."""
+    """Of picture_average: the share of the average that stays (5.2)."""
     target_velocity: Annotated[float, Ge(0), Lt(1)] = 0.0
     """Of picture_average: the share of its last movement that goes on; 0: the paper's average."""
 
@@ -76,12 +74,16 @@ class Variant(Siamese):
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
+        self._options = config
+        self.keeps_pictures = config.target == "picture_average"
         norm = config.head_norm
         self._is_symmetric = config.symmetry == "symmetric"
         self._is_cosine = config.similarity == "cosine"
+        has_output_norm = norm in ("output", "predictor")
+        self.collapsed_std = COLLAPSED_STD if has_output_norm and self._is_cosine else NO_SPREAD
         self._distance = _SIMILARITIES[config.similarity]
         self.projector = self.build_projector(
-            hidden_norm=norm != "nowhere", output_norm=norm in ("output", "predictor")
+            hidden_norm=norm != "nowhere", output_norm=has_output_norm
         )
         self.predictor = self.build_predictor(
             "identity" if config.predictor == "identity" else "mlp",
@@ -115,6 +117,11 @@ class Variant(Siamese):
                 f"{self.config.method} takes pairs of one size; set augment.num_views=2 or 4, and "
                 "augment.small_views=0"
             )
+        if not self._is_cosine and self.target.is_unit:
+            raise ValueError(
+                f"model.similarity=cross_entropy: model.target={self._options.target} gives unit "
+                "vectors, whose softmax says nothing; set model.similarity=cosine"
+            )
         self.target.begin(course, width=self.config.projection_dim)
 
     def share(self, ranks: Ranks) -> None:
@@ -133,10 +140,11 @@ class Variant(Siamese):
         return summarise(torch.stack(losses).sum(), z)
 
     def diagnose(self, figures: Mapping[str, float]) -> str | None:
-        """Collapse (section 4.1). Without BN at the projector's output z_std is low from the
-        beginning, so that only the loss tells.
+        """Collapse (section 4.1): as SimSiam's, where BN at the projector's output keeps z_std up.
+        Without it z_std may be low from the beginning, and goes to zero.
         """
-        if self._is_cosine and figures["loss"] > _COLLAPSED_LOSS:
+        z_std, loss = figures.get("z_std", 1.0), figures["loss"]
+        if self._is_cosine and (z_std > self.collapsed_std or loss > COLLAPSED_LOSS):
             return None
         return super().diagnose(figures)
 

@@ -89,7 +89,7 @@ def _method_of(model: Any) -> str:
     whose own check then says so.
     """
     name = model.get("method") if isinstance(model, dict) else model.method
-    return name if name in METHODS else "simsiam"
+    return name if isinstance(name, str) and name in METHODS else "simsiam"
 
 
 if TYPE_CHECKING:
@@ -289,7 +289,7 @@ def _explain(error: ValidationError) -> str:
         if method and owners:
             return (
                 f"{field_name}: no key of model.method={method}, but of {', '.join(owners)}; set "
-                "model.method as well"
+                "model.method to that, or leave the key out"
             )
         nearest = _nearest(field_name, _known_keys())
         if len(place) == 1:

@@ -206,8 +206,7 @@ def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
             "back, or go on with these from the same place in the schedule by "
             "data.on_change=continue"
         )
-    own = {name: tensor.shape for name, tensor in job.model.state_dict().items()}
-    if any(tensor.shape != own[name] for name, tensor in state["model"].items()):
+    if job.model.keeps_pictures:
         raise UserError(
             f"data.on_change=continue: model.method={job.config.model.method} keeps something of "
             f"each picture, and they are others now ({change}); put back those that the run was "

@@ -75,7 +75,10 @@ def test_null_clears_an_optional_key() -> None:
         (["augment.size=4"], ["augment.size", "greater than or equal to 8"]),
         (["loader.engine=dally"], ["loader.engine='dally'", "torchvision"]),
         (["model.method=simsam"], ["model.method='simsam'", "'simsiam'", "'byol'"]),
-        (["model.temperature=1"], ["model.temperature", "simsiam", "but of simclr, moco, swav"]),
+        (
+            ["model.temperature=1"],
+            ["model.temperature", "simsiam", "but of simclr, moco, swav; set"],
+        ),
         (["model.method=swav", "model.protoypes=9"], ["did you mean model.prototypes"]),
         (["model.method=byol", "model.momentum=2"], ["model.momentum='2'", "equal to 1"]),
         (["model.backbone=resnet51"], ["model.backbone='resnet51'", "resnet50"]),

@@ -32,12 +32,12 @@ METHODS = {
 def test_a_stopped_run_goes_on_to_the_same_bits(
     name: str, pictures: Path, here: Cli, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
-    keys = ["train.on_collapse=warn", *METHODS[name]]
+    keys = METHODS[name]
     whole = here(*tiny(pictures, "whole", *keys))
     assert whole.returncode == 0, whole.stderr
     records = [r for r in read_learning(tmp_path / "whole") if r["type"] == "train"]
     assert records[0]["loss"] != records[-1]["loss"]
-    assert 0 < records[-1]["z_std"] < 1.5
+    assert 0.2 < records[-1]["z_std"] <= 1
 
     request.getfixturevalue("stops_at_7")
     stopped = here(*tiny(pictures, "half", *keys))
@@ -78,9 +78,9 @@ def test_what_is_kept_of_each_picture_goes_with_no_others(
 ) -> None:
     data = Path(shutil.copytree(pictures, tmp_path / "data"))
     assert here(*tiny(data, "run", *METHODS["average"])).returncode == 75
-    (data / "train/dark/0.png").unlink()
+    (data / "train/dark/0.png").rename(data / "train/dark/zero.png")  # as many as before
     resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
-    refused(resumed, "data.on_change=continue", "simsiam_variant", "40 pictures then, 39 now")
+    refused(resumed, "data.on_change=continue", "simsiam_variant", "other names or labels")
 
 
 @pytest.mark.slow

@@ -19,7 +19,7 @@ from .table import Row
 
 COLLAPSED_STD = 0.05
 """z_std·√d below: all pictures have one projection, to within some thousandths of their cosine."""
-_NEAR = 1.2
+_NEAR = 1.5
 _HEALTHY_STD = 0.5  # which tiny batches have as well
 _UNKNOWN_SPREAD = 1.0  # percent, of two figures of one seed each
 

@@ -8,7 +8,7 @@ from .table import BASE, Row, Table
 RELATIONS = {
     "alternation": Table(
         title="Is SimSiam alternating optimisation of weights and targets?",
-        source="section 5.3, multi-step alternation",
+        source="section 5.2, multi-step alternation",
         rows=(
             Row(name=BASE, what="SimSiam"),
             *(
@@ -30,7 +30,7 @@ RELATIONS = {
     ),
     "expectation": Table(
         title="Does the predictor stand for an expectation over the augmentations?",
-        source="section 5.3, expectation over augmentations",
+        source="section 5.2, expectation over augmentations",
         rows=(
             Row(
                 name="average",
