@@ -3,16 +3,14 @@
 import codecs
 import dataclasses
 import difflib
-import functools
-import operator
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from annotated_types import Ge, Gt, Le
-from pydantic import ConfigDict, Discriminator, Tag, TypeAdapter, ValidationError
+from pydantic import ConfigDict, TypeAdapter, ValidationError
 
 from ..model import METHODS
 from ..model.method import ModelConfig, config_class
@@ -21,6 +19,7 @@ from ..pipeline.config import DataConfig, LoaderConfig
 from ..pipeline.errors import UserError
 from ..pipeline.files import PathText, absolute
 from .evaluation.knn import EvalConfig
+from .model_config import AnyModelConfig
 from .optim import OptimConfig
 
 
@@ -82,25 +81,6 @@ class RunConfig:
     """Write event files for TensorBoard into the run folder as well."""
     wandb: str | None = None
     """Send the figures to this project of Weights & Biases as well; null: no."""
-
-
-def _method_of(model: Any) -> str:
-    """Which method's keys a section `model` has, of YAML or typed; of an unknown one simsiam's,
-    whose own check then says so.
-    """
-    name = model.get("method") if isinstance(model, dict) else model.method
-    return name if isinstance(name, str) and name in METHODS else "simsiam"
-
-
-if TYPE_CHECKING:
-    AnyModelConfig = ModelConfig
-else:
-    AnyModelConfig = Annotated[
-        functools.reduce(
-            operator.or_, (Annotated[config_class(name), Tag(name)] for name in METHODS)
-        ),
-        Discriminator(_method_of),
-    ]
 
 
 @dataclass(frozen=True, kw_only=True)

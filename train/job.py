@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ..model.libraries import check_sizes
-from ..model.method import Course, Method
+from ..model.method import Method
 from ..pipeline.building import build_loader
 from ..pipeline.contract import Batch
 from ..pipeline.engines import RESIDENT
@@ -18,6 +17,7 @@ from ..pipeline.sources import Source, open_source
 from ..pipeline.stages import Stages
 from ..pipeline.world import World
 from .config import Config, TrainConfig
+from .course import begin_method
 from .device import Choice, place_views, settle_compile, view_dtype
 from .lanes import build_step, choose_lanes
 from .optim import build_learning_rate, load_optimizer
@@ -147,7 +147,7 @@ def build_job(
     steps = train.epochs * loader.batches_per_epoch
     torch.manual_seed(train.seed)
     model = task.build(config, source)
-    world.everyone(lambda: _begin_method(model, config, source, loader, world))
+    world.everyone(lambda: begin_method(model, config, source, loader, world))
     model.to(train.device)
     config, compiled = world.once(lambda: settle_compile(config, steps=steps))
     lanes = dataclasses.replace(lanes, compile=compiled.name == "on")
@@ -174,30 +174,6 @@ def build_job(
         world=world,
         task=task,
     )
-
-
-def _begin_method(
-    model: Method, config: Config, source: Source, loader: Loader, world: World
-) -> None:
-    """Tell the method what is ahead of it."""
-    course = Course(
-        sizes=tuple(spec.size for spec in loader.options.specs),
-        num_pictures=len(source),
-        batch_size=loader.global_batch_size,
-        steps_per_epoch=loader.batches_per_epoch,
-        num_steps=config.train.epochs * loader.batches_per_epoch,
-    )
-    if loader.options.batch_size == 1 and not (world.is_alone or config.train.sync_batch_norm):
-        raise UserError(
-            f"train.batch_size={course.batch_size}: one picture for each of {world.size} "
-            "processes, and a BatchNorm of its own needs two; set "
-            f"train.batch_size={2 * world.size} or train.sync_batch_norm=true"
-        )
-    try:
-        check_sizes(config.model.backbone, course.sizes)
-        model.begin(course)
-    except ValueError as error:
-        raise UserError(str(error)) from None
 
 
 def _sharing(train: TrainConfig, world: World) -> Sharing:

@@ -24,7 +24,8 @@ IMPORTED = "imported.json"
 """What tells a folder of imported weights from a run."""
 _LOCK = ".lock"
 _CHECKPOINTS = "checkpoints"
-_METRICS = "metrics.jsonl"
+METRICS = "metrics.jsonl"
+SUMMARY = "summary.json"
 
 
 class RunFolder:
@@ -42,7 +43,7 @@ class RunFolder:
         self.again = f"swiftsiam pretrain --resume {path}"
         """What goes on with it, for messages."""
         self.checkpoints = path / _CHECKPOINTS
-        self.metrics_path = path / _METRICS
+        self.metrics_path = path / METRICS
         self.curves_path = path / "curves.png"
         try:
             self._lock = Lock(path / _LOCK)
@@ -109,9 +110,9 @@ class RunFolder:
 
     def write_summary(self, summary: dict[str, Any]) -> None:
         """Write summary.json."""
-        with self.writing("summary.json"):
+        with self.writing(SUMMARY):
             text = json.dumps(summary, indent=2) + "\n"
-            write_atomically(self.path / "summary.json", text.encode())
+            write_atomically(self.path / SUMMARY, text.encode())
 
     def write_exit_code(self, code: int | None) -> None:
         """Write exit_code, which a job script reads where torchrun says 1 of everything; None:
@@ -141,7 +142,7 @@ class RunFolder:
 def read_metrics(path: Path) -> list[dict[str, Any]]:
     """All records of a run folder. Lines that a kill or a disk has damaged are left out."""
     try:
-        lines = (path / _METRICS).read_bytes().split(b"\n")
+        lines = (path / METRICS).read_bytes().split(b"\n")
     except FileNotFoundError:
         return []
     records = [_parse_record(line) for line in lines]

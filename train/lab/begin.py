@@ -1,33 +1,37 @@
 """A table is begun: its data, its recipe and its length are chosen; or it is gone on with."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...pipeline.errors import UserError
-from ...pipeline.sources import open_source
-from ..config import Config, read_config, replace
+from ...pipeline.sources import Source, open_source
+from ..config import Config, read_config, replace, split_override
 from ..demo import prepare_generated
 from ..device import choose_device
 from ..versions import describe_version
-from .pace import measure_pace
+from .grid import refuse_own
+from .length import NUM_EVALUATIONS, choose_length
+from .pace import measure_apart
 from .plan import (
     PLAN,
     Plan,
-    choose_length,
+    Planned,
     describe_data,
     fill_rows,
     read_plan,
     write_plan,
 )
+from .runs import RUNS
 from .table import Table
 
 _RUN_S = 240.0
 """Of each run, where no budget is given."""
 _RECIPES = {"cpu": "cifar10-cpu", "cuda": "cifar10-r18-800ep"}
 _VAL_NAMES = ("val", "test")
+_MANY = 10**6  # pictures; whether there are enough is seen when they are there
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,34 +56,24 @@ def begin_plan(
     Raises:
         UserError: the data, the recipe or the budget do not go.
     """
-    config = _settle(asked)
+    _check(asked)
+    if (out / RUNS).exists():
+        raise UserError(f"--out={out}: holds runs, and no {PLAN} that they are of; choose another")
+    recipe = _read_recipe(asked)
+    fill_rows(table, recipe, num_pictures=_MANY)  # a mistake in it comes before the pictures
+    config = _add_data(recipe, asked)
     assert config.data.path is not None
     source = open_source(config.data.path, field="--data")
-    rows, _ = fill_rows(table, config, num_pictures=len(source))
-    if asked.epochs is None:
-        budget_s = asked.budget_s or _RUN_S * len(rows) * asked.seeds
-        tell(f"measuring the pace of {config.model.backbone} …")
-        pace = measure_pace(config)
-        tell(f"{pace:,.0f} images/s, end-to-end")
-        epochs, pictures = choose_length(
-            rows,
-            config,
-            budget_s=budget_s / asked.seeds,
-            pace=pace,
-            num_pictures=config.data.limit or len(source),
-            num_bank=len(source),
-            num_queries=_count_queries(config),
-        )
-    else:
-        epochs, pictures = asked.epochs, min(asked.pictures or len(source), len(source))
+    epochs, pictures = _choose(table, config, asked, source, tell=tell)
     limit = pictures if pictures < len(source) else None
     config = replace(
         config,
         data={"limit": limit},
         train={"epochs": epochs},
-        eval={"every": max(epochs // 4, 1)},
+        eval={"every": -(-epochs // NUM_EVALUATIONS)},
     )
     rows, left_out = fill_rows(table, config, num_pictures=pictures)
+    _check_rows(rows, left_out)
     plan = Plan(
         name=name,
         table=table,
@@ -91,27 +85,35 @@ def begin_plan(
         config=config,
         data=describe_data(source),
         version=describe_version(),
-        options=(
-            *(["--config", asked.config] if asked.config else []),
-            *(text for override in asked.overrides for text in ("--set", override)),
-        ),
+        options=_name_options(asked),
+        budget_s=asked.budget_s,
     )
     _write(plan, out)
     return plan
 
 
-def _settle(asked: Asked) -> Config:
-    """The recipe with its data, as all variants have it."""
+def _name_options(asked: Asked) -> tuple[str, ...]:
+    """What changes the recipe."""
+    config = ["--config", asked.config] if asked.config else []
+    return (*config, *(text for override in asked.overrides for text in ("--set", override)))
+
+
+def _check(asked: Asked) -> None:
+    """Raise UserError for options that do not go together."""
     if asked.val and not asked.data:
         raise UserError("--val: is for your own pictures; give --data as well")
     if asked.pictures and asked.epochs is None:
         raise UserError("--pictures: goes with --epochs; a budget chooses both")
     if asked.epochs is not None and asked.budget_s is not None:
         raise UserError("--budget: --epochs says how long; give one of them")
+
+
+def _read_recipe(asked: Asked) -> Config:
+    """As all variants have it."""
+    for override in asked.overrides:
+        refuse_own(".".join(split_override(override)[:2]))
     recipe = asked.config or _RECIPES[choose_device("auto").name]
-    path, val = _find_data(asked)
-    data = [f"data.path={path}", *([f"data.val_path={val}"] if val else [])]
-    config = read_config(recipe, [*data, *asked.overrides])
+    config = read_config(recipe, list(asked.overrides))
     # A variant that collapses is what is looked for; of each run one checkpoint goes on with it.
     return replace(
         config,
@@ -119,6 +121,47 @@ def _settle(asked: Asked) -> Config:
         run={"keep_checkpoints": 1, "keep_best": False},
         eval={"floors": False},
     )
+
+
+def _add_data(recipe: Config, asked: Asked) -> Config:
+    path, val = _find_data(asked)
+    return replace(recipe, data={"path": path, "val_path": val, "limit": None})
+
+
+def _choose(
+    table: Table, config: Config, asked: Asked, source: Source, *, tell: Callable[[str], None]
+) -> tuple[int, int]:
+    """Epochs, and pictures of each."""
+    if asked.epochs is not None:
+        return asked.epochs, min(asked.pictures or len(source), len(source))
+    rows, left_out = fill_rows(table, config, num_pictures=len(source))
+    _check_rows(rows, left_out)
+    budget_s = asked.budget_s or _RUN_S * len(rows) * asked.seeds
+    tell(f"measuring the pace of {config.model.backbone} …")
+    pace = measure_apart(config)
+    tell(f"{pace:,.0f} images/s, end-to-end")
+    epochs, pictures = 0, len(source)
+    for _ in range(2):  # fewer pictures may leave rows out, whose time is the others'
+        epochs, pictures = choose_length(
+            rows,
+            config,
+            budget_s=budget_s / asked.seeds,
+            pace=pace,
+            num_pictures=len(source),
+            num_bank=len(source),
+            num_queries=_count_queries(config),
+        )
+        rows, left_out = fill_rows(table, config, num_pictures=pictures)
+        _check_rows(rows, left_out)
+    return epochs, pictures
+
+
+def _check_rows(rows: Sequence[Planned], left_out: Sequence[str]) -> None:
+    if not rows:
+        raise UserError(
+            f"--data: none of the variants can be run: {'; '.join(left_out)}; give more pictures, "
+            "or --set train.batch_size=N with a smaller N"
+        )
 
 
 def _find_data(asked: Asked) -> tuple[str, str | None]:
@@ -163,12 +206,20 @@ def continue_plan(out: Path, name: str, table: Table, asked: Asked) -> Plan:
     if plan.table.grid != table.grid:
         held = " ".join(f"{key}={','.join(values)}" for key, values in plan.table.grid)
         raise UserError(f"--out={out}: holds the sweep over {held}; choose another")
+    _check(asked)
     differing = _find_differing(plan, asked)
     if differing:
         given, there = differing[0]
         raise UserError(
             f"{given}: the table was begun with {there}, and goes on so; choose another --out for "
             "another one"
+        )
+    assert plan.config.data.path is not None
+    found = describe_data(open_source(plan.config.data.path, field="--data"))
+    if found["digest"] != plan.data["digest"]:
+        raise UserError(
+            f"--data: not the pictures that the table was begun with ({plan.data['count']:,} then, "
+            f"{found['count']:,} now, or others); put those back, or choose another --out"
         )
     if asked.seeds > plan.seeds:
         plan = dataclasses.replace(plan, seeds=asked.seeds)
@@ -184,6 +235,12 @@ def _find_differing(plan: Plan, asked: Asked) -> list[tuple[str, Any]]:
         path, val = _find_data(asked)
         if (path, val) != (config.data.path, config.data.val_path):
             differing.append((f"--data={asked.data}", config.data.path))
+    options = _name_options(asked)
+    if options and options != plan.options:
+        differing.append((" ".join(options), " ".join(plan.options) or "none of them"))
+    if asked.budget_s is not None and asked.budget_s != plan.budget_s:
+        was = "none" if plan.budget_s is None else f"{plan.budget_s / 60:g}"
+        differing.append((f"--budget={asked.budget_s / 60:g}", was))
     if asked.epochs is not None and asked.epochs != plan.epochs:
         differing.append((f"--epochs={asked.epochs}", plan.epochs))
     if asked.pictures is not None and asked.pictures != plan.num_pictures:

@@ -1,13 +1,13 @@
 """`swiftsiam lab`: the paper's tables, run on this machine."""
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
 
 from ...pipeline.arguments import Parser, data_path, real, user_path, whole
 from ...pipeline.errors import UserError, one_line
 from ...pipeline.files import absolute, write_atomically
+from ..config import to_plain
 from ..pretrain import EXIT_STOPPED
 from ..terminal import format_pairs
 from .begin import Asked, begin_plan, continue_plan
@@ -29,8 +29,8 @@ def parse_arguments(argv: list[str]) -> argparse.Namespace:
     """The command line of `swiftsiam lab`."""
     parser = Parser(
         prog="swiftsiam lab",
-        description="Every claim of the SimSiam paper as variants that run, the paper's figures "
-        "beside yours.",
+        description="The SimSiam paper's ablations and comparisons as variants that run, its "
+        "figures beside yours.",
         epilog="Example: swiftsiam lab run stop-gradient --data cifar --budget 15",
     )
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
@@ -165,6 +165,8 @@ def _list(name: str | None) -> str:
         published = "" if row.published is None else f"; the paper: {row.published}"
         rows[row.name] = f"{row.what}{published}  {' '.join(row.overrides)}".rstrip()
     note = f"\n\n{table.note}" if table.note else ""
+    if any("{" in text for row in table.rows for text in row.overrides):
+        note += "\n\nWhat stands in braces is a number of the recipe, or a part of it."
     return f"{table.title}\n{table.source}\n\n{format_pairs(rows)}{note}"
 
 
@@ -199,7 +201,10 @@ def _write(plan: Plan, out: Path) -> None:
         "table": plan.name,
         "epochs": plan.epochs,
         "pictures": plan.num_pictures,
-        "data": dataclasses.asdict(plan)["data"],
+        "data": plan.data,
+        "version": plan.version,
+        "options": plan.options,
+        "config": to_plain(plan.config),
         "runs": to_records(outcomes),
     }
     write_atomically(out / RESULTS, json.dumps(records, indent=1).encode() + b"\n")

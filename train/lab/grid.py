@@ -8,6 +8,24 @@ from ..config import split_override
 from .table import Row, Table
 
 _MOST = 100
+_OWN = {
+    "train.seed": "--seeds",
+    "train.epochs": "--epochs, or the table training-length",
+    "data.limit": "--pictures",
+    "data.path": "--data",
+    "data.val_path": "--val",
+    "eval.every": "nothing: four evaluations of each run",
+    "eval.floors": "nothing: of one run",
+    "train.on_collapse": "nothing: a collapse is looked on",
+}
+"""Keys that the laboratory sets by itself, and what sets them."""
+
+
+def refuse_own(name: str) -> None:
+    """Raise UserError for a key that the laboratory sets."""
+    if name in _OWN or name.startswith("run."):
+        by = _OWN.get(name, "--out")
+        raise UserError(f"{name}: set by the laboratory itself, by {by}; leave it out")
 
 
 def build_grid(keys: Sequence[str]) -> Table:
@@ -23,6 +41,7 @@ def build_grid(keys: Sequence[str]) -> Table:
     for text in keys:
         section, key, _ = split_override(text)
         name = f"{section}.{key}"
+        refuse_own(name)
         values = [value.strip() for value in text.partition("=")[2].split(",")]
         if not all(values) or len(set(values)) < len(values):
             raise UserError(f"{text}: takes values between commas, each of them once")

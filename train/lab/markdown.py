@@ -1,17 +1,10 @@
 """The table of the laboratory in Markdown, the paper's figures beside ours."""
 
+import shlex
 from collections.abc import Sequence
 
 from ..reporting.markdown import escape
-from .outcome import (
-    COLLAPSED_STD,
-    Order,
-    Outcome,
-    Spread,
-    compare_order,
-    find_limit,
-    lone_picture_std,
-)
+from .outcome import Order, Outcome, Spread, compare_order, lone_picture_std
 from .plan import Plan
 
 NONE = "–"
@@ -28,11 +21,12 @@ def write_markdown(plan: Plan, outcomes: Sequence[Outcome], *, picture: str) -> 
     table = plan.table
     parts = [
         f"# {table.title}",
-        f"Chen and He, {table.source}." if "section" in table.source else f"{table.source}.",
+        f"{table.source}." if table.source.startswith("No") else f"Chen and He, {table.source}.",
         f"![loss, spread and kNN]({picture})",
         "\n".join(_tell_rows(outcomes)),
         _tell_reading(plan),
         *([table.note] if table.note else []),
+        *_tell_collapse(outcomes),
         *_tell_order(outcomes),
         *_tell_floors(outcomes),
         *(f"Left out: {reason}." for reason in plan.left_out),
@@ -49,7 +43,7 @@ def _tell_rows(outcomes: Sequence[Outcome]) -> list[str]:
         published = outcome.row.published
         cells = [
             escape(outcome.row.what),
-            outcome.tell_states() or "not run yet",
+            outcome.tell_states(),
             _tell(outcome.spread("loss"), ".3f"),
             _tell(outcome.spread("z_std"), ".3f"),
             _tell(outcome.spread("knn"), ".2f"),
@@ -72,12 +66,11 @@ def _tell_reading(plan: Plan) -> str:
     seeds = "one seed" if plan.seeds == 1 else f"{plan.seeds} seeds: mean ± standard deviation"
     batch = plan.config.train.batch_size
     text = (
-        f"{seeds[0].upper()}{seeds[1:]}. Loss and z_std·√d are the last that were logged; "
-        f"collapsed is what ends below {COLLAPSED_STD}, and with BatchNorm at the projector's "
-        f"output below {find_limit(plan.config):.2f}: that makes the projections of a batch sum up "
-        "to zero, so that one picture must make up for all others that are alike, and of "
-        f"{batch} pictures z_std·√d is {lone_picture_std(batch):.3f} then (healthy: near 1). kNN "
-        "is of the backbone's features"
+        f"{seeds[0].upper()}{seeds[1:]}. Loss and z_std·√d are the last that were logged. "
+        "Collapsed is what the trainer's guard calls so (`train.on_collapse`). BatchNorm at the "
+        "projector's output makes the projections of a batch sum up to zero: all but one can be "
+        f"alike, and of {batch} pictures z_std·√d is {lone_picture_std(batch):.3f} then (dotted; "
+        "healthy: near 1). kNN is of the backbone's features"
     )
     if any(planned.row.published is not None for planned in plan.rows):
         text += (
@@ -87,15 +80,29 @@ def _tell_reading(plan: Plan) -> str:
     return text + "."
 
 
+def _tell_collapse(outcomes: Sequence[Outcome]) -> list[str]:
+    """Where the paper finds collapse and we do not, or the other way round."""
+    others = [
+        outcome.row.what
+        for outcome in outcomes
+        if outcome.row.published is not None
+        for state in dict.fromkeys(outcome.states)
+        if state in ("trained", "collapsed") and (state == "collapsed") != outcome.row.collapses
+    ]
+    told = "; ".join(map(escape, dict.fromkeys(others)))
+    return [f"**Collapse otherwise than in the paper**: {told}."] if others else []
+
+
 def _tell_order(outcomes: Sequence[Outcome]) -> list[str]:
     order = compare_order(outcomes)
     count = sum(map(len, order))
     if not count:
         return []
     text = (
-        f"Of {count} pairs that the paper tells apart, {len(order.same)} are in its order here by "
-        f"more than the spread (without one: by more than a point), {len(order.undecided)} are not "
-        f"told apart, and {len(order.reversed)} are the other way round."
+        f"Of {count} pairs that the paper tells apart (by half a point or more), "
+        f"{len(order.same)} are in its order here by more than the spread (without one: by more "
+        f"than a point), {len(order.undecided)} are not told apart, and {len(order.reversed)} are "
+        "the other way round."
     )
     return [text, *_tell_pairs(order)]
 
@@ -128,7 +135,7 @@ def _tell_floors(outcomes: Sequence[Outcome]) -> list[str]:
 def _tell_recipe(plan: Plan) -> str:
     config, data = plan.config, plan.data
     classes = f" of {data['num_classes']} classes (by chance: {100 / data['num_classes']:g} %)"
-    options = "".join(f" {option}" for option in plan.options)
+    options = "".join(f" {shlex.quote(option)}" for option in plan.options)
     if plan.seeds > 1:
         options += f" --seeds {plan.seeds}"
     keys = " ".join(f"{key}={','.join(values)}" for key, values in plan.table.grid)

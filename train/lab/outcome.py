@@ -1,5 +1,6 @@
 """What the runs of a table have reached."""
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -8,22 +9,17 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import torch
-from torch import nn
 
 from ...model.method import build_method
-from ..config import Config
 from ..reporting.series import Run, read_runs
 from .plan import Plan
 from .runs import Wanted, list_wanted
 from .table import Row
 
-COLLAPSED_STD = 0.05
-"""z_std·√d below: all pictures have one projection, to within some thousandths of their cosine."""
-_NEAR = 1.5
-_HEALTHY_STD = 0.5  # which tiny batches have as well
 _UNKNOWN_SPREAD = 1.0  # percent, of two figures of one seed each
+_TOLD_APART = 0.5  # percent: less the paper itself calls alike
 
-State = Literal["missing", "going on", "diverged", "collapsed", "trained"]
+State = Literal["not run yet", "going on", "diverged", "collapsed", "trained"]
 
 
 class Spread(NamedTuple):
@@ -32,13 +28,12 @@ class Spread(NamedTuple):
     mean: float
     deviation: float | None
     """Of the sample; None: of one seed there is none."""
-    num_seeds: int
 
     @classmethod
     def of(cls, values: Sequence[float]) -> "Spread":
         """Of one value or more."""
         deviation = statistics.stdev(values) if len(values) > 1 else None
-        return cls(statistics.fmean(values), deviation, len(values))
+        return cls(statistics.fmean(values), deviation)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,13 +44,13 @@ class Outcome:
     runs: tuple[Run, ...]
     """That have figures."""
     states: tuple[State, ...]
-    """Of each seed."""
+    """Of each seed; those of the runs come first."""
 
     def spread(self, name: str) -> Spread | None:
         """Of the last value of a figure, or of kNN, over the runs that came to their end."""
         values = [
             value
-            for run, state in zip(self.runs, self.states, strict=True)
+            for run, state in zip(self.runs, self.states, strict=False)
             if state in ("collapsed", "trained") and (value := last_of(run, name)) is not None
         ]
         return Spread.of(values) if values else None
@@ -87,11 +82,13 @@ def read_outcomes(plan: Plan, folder: Path) -> list[Outcome]:
     outcomes = []
     for found in of_rows.values():
         runs = [(each, run) for each, run in found if run is not None]
+        states: list[State] = [_judge(each, run) for each, run in runs]
+        missing: list[State] = ["not run yet"] * (len(found) - len(runs))
         outcomes.append(
             Outcome(
                 row=found[0][0].planned.row,
                 runs=tuple(run for _, run in runs),
-                states=tuple(_judge(each, run) for each, run in runs),
+                states=tuple(states + missing),
             )
         )
     return outcomes
@@ -102,10 +99,10 @@ def _judge(each: Wanted, run: Run) -> State:
         return "diverged"
     if not each.is_done:
         return "going on"
-    z_std = run.last("z_std")
-    if z_std is None or z_std > find_limit(run.config):
-        return "trained"
-    return "collapsed"
+    figures = {name: value for name in ("loss", "z_std") if (value := run.last(name)) is not None}
+    with torch.device("meta"):  # no weights are made
+        method = build_method(run.config.model)
+    return "collapsed" if "loss" in figures and method.diagnose(figures) else "trained"
 
 
 def lone_picture_std(batch_size: int) -> float:
@@ -119,41 +116,31 @@ def lone_picture_std(batch_size: int) -> float:
     return 2 * math.sqrt(share * (1 - share))
 
 
-def find_limit(config: Config) -> float:
-    """z_std·√d below which a run has collapsed."""
-    with torch.device("meta"):  # no weights are made
-        projector = getattr(build_method(config.model), "projector", None)
-    if not (isinstance(projector, nn.Sequential) and isinstance(projector[-1], nn.BatchNorm1d)):
-        return COLLAPSED_STD
-    near = _NEAR * lone_picture_std(config.train.batch_size)
-    return min(max(COLLAPSED_STD, near), _HEALTHY_STD)
-
-
 class Order(NamedTuple):
-    """How far ours is the paper's order."""
+    """How far ours is the paper's order: pairs (better, worse) of the paper."""
 
     same: list[tuple[str, str]]
-    """Pairs (better, worse) of the paper that are so here, by more than the spread."""
+    """So here, by more than the spread."""
     undecided: list[tuple[str, str]]
     reversed: list[tuple[str, str]]
 
 
 def compare_order(outcomes: Sequence[Outcome]) -> Order:
-    """Each pair that the paper tells apart, by kNN here."""
+    """Each pair of a family that the paper tells apart, by kNN here."""
     order = Order([], [], [])
     known = [o for o in outcomes if isinstance(o.row.published, float | int) and o.spread("knn")]
-    for better in known:
-        for worse in known:
-            if _published(better) > _published(worse):
-                difference, spread = _difference(better, worse)
-                place = (
-                    order.undecided
-                    if abs(difference) <= spread
-                    else order.same
-                    if difference > 0
-                    else order.reversed
-                )
-                place.append((better.row.what, worse.row.what))
+    for better, worse in itertools.permutations(known, 2):
+        is_family = better.row.family == worse.row.family
+        if not is_family or _published(better) - _published(worse) < _TOLD_APART:
+            continue
+        difference, spread = _difference(better, worse)
+        pair = better.row.what, worse.row.what
+        if abs(difference) <= spread:
+            order.undecided.append(pair)
+        elif difference > 0:
+            order.same.append(pair)
+        else:
+            order.reversed.append(pair)
     return order
 
 
@@ -187,5 +174,5 @@ def to_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:
             "published": outcome.row.published,
         }
         for outcome in outcomes
-        for run, state in zip(outcome.runs, outcome.states, strict=True)
+        for run, state in zip(outcome.runs, outcome.states, strict=False)
     ]

@@ -9,22 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from ...model.backbones import build_backbone
+from ...model.libraries import check_sizes
+from ...model.method import Course, build_method
 from ...pipeline.augment.spec import build_train_specs
 from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
 from ...pipeline.sources import Source
 from ..config import Config, parse_config, to_plain
-from ..task import Task
 from .table import Row, Table
 
 PLAN = "lab.json"
-_MIN_EPOCHS = 8
-"""Fewer pictures rather than fewer epochs: a rule that goes over pictures again needs some."""
-_MARGIN = 0.9  # of the budget; the pace was measured for moments only
-_START_S = 12.0  # of a process, until its first step
-_EVALUATION = 1 / 6  # forward of one view, over forward and backward of two
-_NUM_EVALUATIONS = 4
-_MIN_STEPS = 5  # of an epoch
+MIN_STEPS = 5
+"""Of an epoch."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,6 +57,8 @@ class Plan:
     """Of the command line, as far as they changed the recipe."""
     version: str = ""
     """Of the project, when the table was begun."""
+    budget_s: float | None = None
+    """That it was asked to fit into."""
 
     @property
     def num_pictures(self) -> int:
@@ -77,7 +78,9 @@ def parse_row(config: Config, overrides: Sequence[str]) -> Config:
 def scale_of(config: Config, *, num_pictures: int) -> dict[str, int]:
     """What a row's overrides may name."""
     model, epochs = config.model, config.train.epochs
-    hidden = model.projector_hidden or model.projection_dim
+    with torch.device("meta"):
+        _, num_features = build_backbone(model.backbone)
+    hidden = model.projector_hidden or num_features
     return {
         "width": model.projection_dim,
         "half_width": max(model.projection_dim // 2, 1),
@@ -88,7 +91,7 @@ def scale_of(config: Config, *, num_pictures: int) -> dict[str, int]:
         "epochs": epochs,
         "half_epochs": max(epochs // 2, 1),
         "quarter_epochs": max(epochs // 4, 1),
-        "steps_per_epoch": num_pictures // config.train.batch_size,
+        "steps_per_epoch": max(num_pictures // config.train.batch_size, 1),
     }
 
 
@@ -103,85 +106,41 @@ def fill_rows(
     for row in table.rows:
         overrides = tuple(row.fill(scale))
         made = parse_row(config, overrides)
+        refusal = _try(made, num_pictures=num_pictures)
         # Two ways to write the same views are the same.
         made_of = dataclasses.replace(made, augment=config.augment), build_train_specs(made.augment)
-        if made.train.batch_size * _MIN_STEPS > num_pictures:
+        if made.train.batch_size * MIN_STEPS > num_pictures:
             left_out.append(
-                f"{row.what}: an epoch of {num_pictures:,} pictures has less than {_MIN_STEPS} "
+                f"{row.what}: an epoch of {num_pictures:,} pictures has less than {MIN_STEPS} "
                 f"batches of {made.train.batch_size:,}"
             )
         elif made_of in known:
             left_out.append(f"{row.what}: with this recipe the same as {known[made_of]}")
+        elif refusal is not None:
+            left_out.append(f"{row.what}: {refusal}")
         else:
             known[made_of] = row.what
             rows.append(Planned(row=row, overrides=overrides))
     return rows, left_out
 
 
-def cost_of(config: Config) -> float:
-    """Arithmetic of training on one picture, by the rest of the configuration.
-
-    Raises:
-        UserError: it cannot be trained so.
-    """
+def _try(config: Config, *, num_pictures: int) -> str | None:
+    """Why a row cannot be trained, by its method; None: it can."""
+    steps = max(num_pictures // config.train.batch_size, 1)
     try:
-        flops = Task().count_flops(config)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    assert flops is not None
-    return float(flops)
-
-
-def choose_length(
-    rows: Sequence[Planned],
-    config: Config,
-    *,
-    budget_s: float,
-    pace: float,
-    num_pictures: int,
-    num_bank: int,
-    num_queries: int,
-) -> tuple[int, int]:
-    """Epochs, and pictures of each, so that all rows end within the budget.
-
-    Args:
-        rows: to be run.
-        config: of the recipe.
-        budget_s: of all of them, with one seed, s.
-        pace: of the recipe's own row, images/s.
-        num_pictures: that may be trained on.
-        num_bank: labelled pictures that kNN may look among.
-        num_queries: validation pictures of the last evaluation; 0: there is none.
-
-    Raises:
-        UserError: not even the shortest run does.
-    """
-    base = cost_of(config)
-    costs = sum(_cost_of_row(config, planned) for planned in rows) / base
-    room = (budget_s - _START_S * len(rows)) * pace * _MARGIN
-
-    bank = min(config.eval.max_bank or num_bank, num_bank)
-    some = min(config.eval.max_queries or num_queries, num_queries)
-    extracted = _NUM_EVALUATIONS * bank + (_NUM_EVALUATIONS - 1) * some + num_queries
-    if num_queries:
-        room -= len(rows) * _EVALUATION * extracted
-    batch = config.train.batch_size
-    for pictures in range(num_pictures - num_pictures % batch, 0, -batch):
-        epochs = int(room / (costs * pictures))
-        if epochs >= _MIN_EPOCHS and pictures >= _MIN_STEPS * batch:
-            return epochs, pictures
-    least = _MIN_STEPS * batch
-    lacking = (_MIN_EPOCHS * costs * least - room) / (pace * _MARGIN)
-    raise UserError(
-        f"--budget: {budget_s / 60:.1f} minutes for a seed are too few; the shortest runs of "
-        f"{len(rows)} variants take {(budget_s + lacking) / 60:.1f}"
-    )
-
-
-def _cost_of_row(config: Config, planned: Planned) -> float:
-    """Of an epoch of the recipe."""
-    made = parse_row(config, planned.overrides)
-    return cost_of(made) * made.train.epochs / config.train.epochs
+        course = Course(
+            sizes=tuple(spec.size for spec in build_train_specs(config.augment)),
+            num_pictures=num_pictures,
+            batch_size=config.train.batch_size,
+            steps_per_epoch=steps,
+            num_steps=steps * config.train.epochs,
+        )
+        check_sizes(config.model.backbone, course.sizes)
+        with torch.device("meta"):  # no weights are made
+            build_method(config.model).begin(course)
+    except ValueError as error:  # UserError among them
+        return str(error)
+    return None
 
 
 def describe_data(source: Source) -> dict[str, Any]:
@@ -223,6 +182,7 @@ def read_plan(path: Path) -> Plan:
             data=plain["data"],
             options=tuple(plain["options"]),
             version=plain["version"],
+            budget_s=plain["budget_s"],
         )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(

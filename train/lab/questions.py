@@ -3,7 +3,7 @@
 from .shorthand import BYOL, VARIANT
 from .table import BASE, Row, Table
 
-_OPEN = "no table of the paper: a question that it leaves open"
+_OPEN = "No table of the paper: a question that it leaves open, or touches only"
 
 QUESTIONS = {
     "training-length": Table(
@@ -15,6 +15,7 @@ QUESTIONS = {
                 what=f"{title}, {name} of the epochs",
                 overrides=(f"train.epochs={{{key}}}", *more),
                 published=published,
+                family=name,
             )
             for name, key, figures in (
                 ("quarter", "quarter_epochs", (68.1, 66.5)),
@@ -36,7 +37,7 @@ QUESTIONS = {
         title="How deep and how wide must the predictor be?",
         source=_OPEN,
         rows=(
-            Row(name=BASE, what="2 layers, a quarter wide"),
+            Row(name=BASE, what="2 layers, as the recipe has it"),
             Row(
                 name="linear",
                 what="1 layer",

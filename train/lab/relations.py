@@ -96,7 +96,8 @@ RELATIONS = {
                 published=66.5,
             ),
         ),
-        note="The paper tunes each method for itself; here all have SimSiam's optimiser and rate.",
+        note="The paper tunes each method for itself; here all have SimSiam's optimiser and rate, "
+        "and widths, temperatures, queue and prototypes that are usual for CIFAR-10.",
     ),
     "crossings": Table(
         title="What do SimSiam's parts do for others?",
@@ -107,6 +108,7 @@ RELATIONS = {
                     name=name,
                     what=what,
                     overrides=(*SIMCLR, *more),
+                    family="simclr",
                     published=published,
                 )
                 for name, what, published, more in (
@@ -125,6 +127,7 @@ RELATIONS = {
                     name=name,
                     what=what,
                     overrides=(*SWAV, *more),
+                    family="swav",
                     published=published,
                 )
                 for name, what, published, more in (

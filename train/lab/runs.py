@@ -13,6 +13,7 @@ from ...pipeline.files import write_atomically
 from ..config import to_yaml
 from ..divergence import NAME as DIVERGED
 from ..pretrain import EXIT_STOPPED
+from ..run import SUMMARY
 from ..signals import StoppedWaitingError, StopRequest
 from ..terminal import format_seconds
 from .plan import Plan, Planned
@@ -34,7 +35,7 @@ class Wanted:
     @property
     def is_done(self) -> bool:
         """Whether it has come to its end, if only by losing its finite numbers."""
-        return (self.path / "summary.json").exists() or self.has_diverged
+        return (self.path / SUMMARY).exists() or self.has_diverged
 
     @property
     def has_diverged(self) -> bool:
@@ -67,6 +68,8 @@ def run_all(
 ) -> bool:
     """Run what is not done yet. True: to the end; False: stopped by a signal, after saving.
 
+    A run that fails takes no others with it, unless it is the first.
+
     Args:
         plan: of the table.
         folder: where all of it lies.
@@ -74,7 +77,7 @@ def run_all(
         after_each: called when a run has ended.
 
     Raises:
-        MachineError: a run failed otherwise than by diverging.
+        MachineError: runs failed otherwise than by diverging; told when all others are done.
     """
     (folder / LOGS).mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RECIPE, to_yaml(plan.config).encode())
@@ -83,15 +86,28 @@ def run_all(
     if len(left) < len(wanted):
         tell(f"{len(wanted) - len(left)} of {len(wanted)} runs are there already")
     times: list[float] = []
+    failures: list[str] = []
     with StopRequest() as stop:
         for number, each in enumerate(left, start=1):
             ahead = _tell_ahead(times, len(left) - number + 1)
             tell(f"run {number} of {len(left)}: {each.path.name} ({each.planned.row.what}){ahead}")
             begun = time.monotonic()
-            if stop.asked or not _run(each, folder, stop):
-                return False
+            try:
+                if stop.asked or not _run(each, folder, stop):
+                    return False
+            except MachineError as error:
+                if not times:
+                    raise
+                failures.append(str(error))
+                tell(failures[-1])
+                continue
             times.append(time.monotonic() - begun)
             after_each()
+    if failures:
+        raise MachineError(
+            f"{len(failures)} of {len(left)} runs failed, the others are done: "
+            f"{'; '.join(failures)}; mend it, and the same command runs them again"
+        )
     return True
 
 

@@ -11,7 +11,7 @@ Grid = tuple[tuple[str, tuple[str, ...]], ...]
 """Keys, and the values of each."""
 
 BASE = "simsiam"
-"""The row that each table of the paper has: SimSiam itself."""
+"""Name of the row that is SimSiam itself."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +28,8 @@ class Row:
     """The paper's figure: linear evaluation on ImageNet, 100 epochs; None: it has none."""
     collapses: bool = False
     """Whether the paper finds it to collapse."""
+    family: str = ""
+    """Only figures of one family are compared with each other."""
 
     def __post_init__(self) -> None:
         assert re.fullmatch(r"[a-z0-9][a-z0-9.-]*", self.name), self.name

@@ -4,13 +4,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ...pipeline.errors import UserError
-from ..config import Config, replace
+from ...pipeline.files import write_atomically
+from ..config import Config
+from ..divergence import NAME as DIVERGED
+from ..run import CONFIG, EXIT_CODE, METRICS, SUMMARY
 from .plan import PLAN, Plan, parse_row, read_plan
 from .runs import Wanted, list_wanted
 
 
 def borrow_runs(plan: Plan, folder: Path) -> list[str]:
-    """Link what lies in the folders beside this one, rather than run it again.
+    """Copy what lies in the folders beside this one, rather than run it again: figures and
+    configuration, no weights. What becomes of the other folder then is its own affair.
 
     Args:
         plan: of the table.
@@ -19,16 +23,26 @@ def borrow_runs(plan: Plan, folder: Path) -> list[str]:
     Returns:
         What was found, a line each.
     """
+    wanted = [each for each in list_wanted(plan, folder) if not each.path.exists()]
+    if not wanted:
+        return []
     known = {_key(other, each): each for other, each in _list_done(folder)}
     told = []
-    for each in list_wanted(plan, folder):
+    for each in wanted:
         twin = known.get(_key(plan, each))
-        if twin is None or each.path.exists():
+        if twin is None:
             continue
-        each.path.parent.mkdir(parents=True, exist_ok=True)
-        each.path.symlink_to(Path("../..") / twin.path.relative_to(folder.parent))
+        _copy(twin.path, each.path)
         told.append(f"{each.path.name}: taken from {twin.path.relative_to(folder.parent)}")
     return told
+
+
+def _copy(source: Path, target: Path) -> None:
+    """Whole, or not there: the summary, by which it counts as done, comes last."""
+    target.mkdir(parents=True)
+    for name in (CONFIG, METRICS, EXIT_CODE, DIVERGED, SUMMARY):
+        if (source / name).exists():
+            write_atomically(target / name, (source / name).read_bytes())
 
 
 def _list_done(folder: Path) -> Iterator[tuple[Plan, Wanted]]:
@@ -41,11 +55,10 @@ def _list_done(folder: Path) -> Iterator[tuple[Plan, Wanted]]:
         except UserError:  # of another version, or damaged: it has nothing to give
             continue
         for each in list_wanted(plan, path.parent):
-            if each.is_done and not each.path.is_symlink():
+            if each.is_done:
                 yield plan, each
 
 
-def _key(plan: Plan, each: Wanted) -> tuple[Config, str]:
-    """What is learnt depends on nothing else; kNN before training is the same anyway."""
-    config = parse_row(plan.config, each.overrides)
-    return replace(config, eval={"floors": False}), plan.data["digest"]
+def _key(plan: Plan, each: Wanted) -> tuple[Config, str, str]:
+    """What is learnt depends on nothing else."""
+    return parse_row(plan.config, each.overrides), plan.data["digest"], plan.version

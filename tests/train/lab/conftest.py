@@ -25,6 +25,9 @@ def make_plan(name: str = "stop-gradient", *, seeds: int = 2) -> Plan:
         limit=5000,
         config=CPU,
         data={"digest": "0", "count": 50_000, "num_classes": 10},
+        options=("--set", "optim.momentum=0.8"),
+        version="swiftsiam of a test",
+        budget_s=90.0,
     )
 
 
@@ -37,7 +40,7 @@ def write_run(plan: Plan, each: Wanted, *, knn: float, z_std: float = 0.95) -> N
             "type": "train",
             "step": 10 * epoch,
             "epoch_progress": epoch,
-            "loss": -0.1 * epoch,
+            "loss": -0.3 * epoch,
             "z_std": z_std,
             "images_per_s": 400.0,
         }

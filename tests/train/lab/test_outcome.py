@@ -28,12 +28,22 @@ def test_figures_are_means_over_the_seeds(make_table: MakeTable) -> None:
     assert len(to_records(list(outcomes.values()))) == 4
 
 
-def test_collapse_is_where_one_picture_makes_up_for_the_others(make_table: MakeTable) -> None:
-    """At batch 64 z_std·√d is 0.248 then."""
-    plan, folder = make_table("stop-gradient", STOP, **{"simsiam": 0.4, "no-stop-gradient": 0.3})
-    states = {o.row.name: o.tell_states() for o in read_outcomes(plan, folder)}
+def test_collapse_is_what_the_trainers_guard_calls_so(make_table: MakeTable) -> None:
+    spread = {"simsiam": 0.9, "no-stop-gradient": 0.3}
+    plan, folder = make_table("stop-gradient", STOP, **spread)
+    outcomes = read_outcomes(plan, folder)
+    states = {o.row.name: o.tell_states() for o in outcomes}
     assert states["simsiam"] == "trained"
     assert states["no-stop-gradient"] == "collapsed"
+    assert states["no-output-norm-1"] == "not run yet"
+    assert "Collapse otherwise" not in write_markdown(plan, outcomes, picture="table.png")
+
+
+def test_a_collapse_that_is_not_the_papers_is_told(make_table: MakeTable) -> None:
+    plan, folder = make_table("stop-gradient", STOP, simsiam=0.3)
+    page = write_markdown(plan, read_outcomes(plan, folder), picture="table.png")
+    told = "**Collapse otherwise than in the paper**: with stop-gradient; without."
+    assert told in page
 
 
 def test_without_that_norm_collapse_is_complete(make_table: MakeTable) -> None:
@@ -54,6 +64,20 @@ def test_a_run_that_lost_its_finite_numbers_is_told_and_not_counted(make_table: 
     spread = outcome.spread("knn")
     assert spread is not None
     assert (spread.mean, spread.deviation) == (40, None)
+
+
+def test_only_what_the_paper_tells_apart_within_a_family_is_compared(
+    make_table: MakeTable,
+) -> None:
+    rows = {"simclr": [1.0], "simclr-predictor": [2.0], "simclr-both": [3.0], "swav": [0.0]}
+    plan, folder = make_table("crossings", rows | {"swav-predictor": [9.0]})
+    order = compare_order(read_outcomes(plan, folder))
+    assert order.reversed == [
+        ("SimCLR", "with predictor and stop-gradient"),
+        ("SwAV", "SwAV with predictor"),
+    ]
+    assert not order.same
+    assert not order.undecided
 
 
 @pytest.mark.parametrize(
@@ -106,11 +130,14 @@ def test_what_another_table_has_run_is_taken(make_table: MakeTable) -> None:
     _, folder = make_table("stop-gradient", STOP)
     plan = make_plan("similarity", seeds=3)
     other = folder.parent / "similarity"
+    other.mkdir()
     told = borrow_runs(plan, other)
     assert [text.partition(":")[0] for text in told] == ["simsiam-s0", "simsiam-s1"]
     outcomes = read_outcomes(plan, other)
     assert [run.knn for run in outcomes[0].runs] == [(40.0, 3), (42.0, 3)]
     assert not borrow_runs(plan, other)
+    shutil.rmtree(folder)  # what becomes of the lender is its own affair
+    assert [run.knn for run in read_outcomes(plan, other)[0].runs] == [(40.0, 3), (42.0, 3)]
 
 
 def test_runs_of_other_pictures_or_settings_are_not_taken(make_table: MakeTable) -> None:
@@ -123,6 +150,7 @@ def test_runs_of_other_pictures_or_settings_are_not_taken(make_table: MakeTable)
     for other in (
         dataclasses.replace(plan, data=plan.data | {"digest": "1"}),
         dataclasses.replace(plan, config=replace(plan.config, optim={"base_lr": 1.0})),
+        dataclasses.replace(plan, version="another"),
     ):
         assert not borrow_runs(other, folder.parent / "similarity")
 
