@@ -99,7 +99,7 @@ def _tell_order(outcomes: Sequence[Outcome]) -> list[str]:
     if not count:
         return []
     text = (
-        f"Of {count} pairs that the paper tells apart (by half a point or more), "
+        f"Of {count} pair{'s' * (count > 1)} that the paper tells apart (by half a point or more), "
         f"{len(order.same)} are in its order here by more than the spread (without one: by more "
         f"than a point), {len(order.undecided)} are not told apart, and {len(order.reversed)} are "
         "the other way round."

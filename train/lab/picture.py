@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 _PANELS = (
     ("loss", "train", Axis("loss")),
     ("z_std", "train", Axis("z_std·√d (dotted: collapsed)", 0, 1.1)),
-    ("knn", "knn", Axis("kNN, %", None)),
+    ("knn", "knn", Axis("kNN, % (dotted: before training)")),
 )
+_START = "random initialisation"
 _WIDTH, _HEIGHT, _LEGEND_ROW = 13.2, 3.9, 0.25
 _LEGEND_COLUMNS = 4
 
@@ -44,7 +45,9 @@ def draw_table(title: str, outcomes: Sequence[Outcome], *, batch_size: int) -> b
     hues = choose_hues(len(shown))
     for (name, kind, axis), axes in zip(_PANELS, figure.subplots(1, 3), strict=True):
         for outcome, hue in zip(shown, hues, strict=True):
-            _draw(axes, [run.series(name, kind=kind) for run in outcome.runs], hue)
+            _draw(axes, [_trained(run.series(name, kind=kind)) for run in outcome.runs], hue)
+        if name == "knn":
+            _draw_floor(axes, outcomes)
         if name == "z_std":
             axes.axhline(
                 lone_picture_std(batch_size), linestyle=":", color="#555555", linewidth=1.2
@@ -69,6 +72,20 @@ def _draw(axes: "Axes", all_of: Sequence[Series], hue: Any) -> None:
     for series in all_of if len(all_of) > 1 else ():
         axes.plot(*smooth(series), color=hue, linewidth=0.8, alpha=0.45)
     axes.plot(*smooth(_mean(all_of)), color=hue, linewidth=2.0)
+
+
+def _trained(series: Series) -> Series:
+    """Without what was measured before the first step."""
+    points = [point for point in zip(*series, strict=True) if point[0] > 0]
+    return Series([place for place, _ in points], [value for _, value in points])
+
+
+def _draw_floor(axes: "Axes", outcomes: Sequence[Outcome]) -> None:
+    """kNN of the network as it is before training, where a run has measured it."""
+    for run in (run for outcome in outcomes for run in outcome.runs):
+        if _START in run.floors:
+            axes.axhline(run.floors[_START], linestyle=":", color="#555555", linewidth=1.2)
+            return
 
 
 def _mean(all_of: Sequence[Series]) -> Series:

@@ -64,7 +64,7 @@ RELATIONS = {
             Row(name=BASE, what="SimSiam, with a predictor", published=68.1),
         ),
         note="All but the last are without a predictor. The velocity and the four views are other "
-        "solvers for the targets, of which the authors write that they are left to be tried.",
+        "solvers for the targets, as the authors suggest to try them.",
     ),
     "relatives": Table(
         title="How do its relatives fare under the same recipe?",
