@@ -1,12 +1,12 @@
 """What all pictures of results have in common: paper, colours, and how they become a PNG."""
 
 import io
-import logging
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..pipeline.files import write_atomically
+from ..train.canvas import new_figure
 from .results import Record
 from .words import tell_machine
 
@@ -32,14 +32,8 @@ def open_figure(title: str, records: list[Record], *, height: float, more: str =
         height: inches.
         more: about how it was measured.
     """
-    # Where no home can be written to it takes a temporary folder, and need not say so.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # The object interface: no global state, and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((WIDTH, height))
     counts = sorted({record["images_per_s"]["n"] for record in records})
     rounds = f"n {' to '.join(str(count) for count in dict.fromkeys((counts[0], counts[-1])))}"
     machines = "; ".join(dict.fromkeys(tell_machine(record) for record in records))

@@ -1,13 +1,13 @@
 """curves.png: the method's figures, kNN and pace over the epochs of a run."""
 
 import io
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from ..model.method import Axis
 from ..pipeline.files import write_atomically
+from .canvas import new_figure
 from .metrics import figure_names
 
 _COLUMNS = 3
@@ -24,17 +24,11 @@ def draw_curves(
         title: of the whole.
         axes: of figures that should be drawn under more than their name.
     """
-    # Where no home can be written to it takes a temporary folder, and need not say so.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # The object interface: no global state, and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     steps = [r for r in metrics if r["type"] == "train"]
     names = figure_names(steps)
     rows = -(-(len(names) + 2) // _COLUMNS)
-    figure = Figure(figsize=(4.4 * _COLUMNS, 3.2 * rows), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = new_figure((4.4 * _COLUMNS, 3.2 * rows))
     panels = iter(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
     for name in names:
         axis = axes.get(name, Axis(name))

@@ -1,10 +1,10 @@
 """The picture of a sweep over one or two keys: what each combination has reached."""
 
-import logging
 import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from ..canvas import new_figure
 from ..reporting.picture import plain, to_png
 from .outcome import Outcome
 from .table import Grid
@@ -24,18 +24,13 @@ def draw_grid(title: str, grid: Grid, outcomes: Sequence[Outcome]) -> bytes:
         grid: the keys, the last of which goes from left to right.
         outcomes: in the order of the rows, the last key's values next to each other.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # The object interface: no global state, and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     (_, columns), rows = grid[-1], grid[0][1] if len(grid) == 2 else ("",)
     size = (
         len(_PANELS) * (_FRAME + _CELL_WIDTH * len(columns)),
         _FRAME + _CELL_HEIGHT * len(rows),
     )
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(size)
     for (name, heading, form), axes in zip(
         _PANELS, figure.subplots(1, len(_PANELS), squeeze=False)[0], strict=True
     ):

@@ -1,11 +1,11 @@
 """The picture of a table, as the paper's figure 2: loss, spread and kNN over the epochs."""
 
-import logging
 import statistics
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...model.method import Axis
+from ..canvas import new_figure
 from ..reporting.picture import choose_hues, plain, smooth, to_png
 from ..reporting.series import Series
 from .outcome import Outcome, lone_picture_std
@@ -31,17 +31,12 @@ def draw_table(title: str, outcomes: Sequence[Outcome], *, batch_size: int) -> b
         outcomes: of its rows.
         batch_size: of the recipe, for the line of collapse.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # The object interface: no global state, and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
     shown = [outcome for outcome in outcomes if outcome.runs]
     lines = -(-len(shown) // _LEGEND_COLUMNS)
     size = (_WIDTH, _HEIGHT + _LEGEND_ROW * lines)
-    figure = Figure(figsize=size, layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure(size)
     hues = choose_hues(len(shown))
     for (name, kind, axis), axes in zip(_PANELS, figure.subplots(1, 3), strict=True):
         for outcome, hue in zip(shown, hues, strict=True):

@@ -1,7 +1,6 @@
 """report.png: the curves of all runs, a panel for each figure, and below them their neighbours."""
 
 import io
-import logging
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -9,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import torch
 
 from ...model.method import Axis, build_method
+from ..canvas import new_figure
 from .neighbours import Neighbours
 from .series import Over, Run, Series
 from .tiles import block_height, draw_neighbours
@@ -48,17 +48,11 @@ def draw_report(
         neighbours: by the run's name; of those that have any.
         over: what the curves go along.
     """
-    # Where no home can be written to it takes a temporary folder, and need not say so.
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    # The object interface: no global state, and no display.
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
 
     panels = choose_panels(runs)
     lines = -(-len(panels) // _COLUMNS)
     heights = [_PANEL_HEIGHT * lines + 0.5, *(block_height(n) for n in neighbours.values())]
-    figure = Figure(figsize=(_WIDTH, sum(heights)), layout="constrained", facecolor="white")
-    FigureCanvasAgg(figure)
+    figure = new_figure((_WIDTH, sum(heights)))
     parts = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
     _draw_curves(parts[0], runs, panels, over=over)
     colours = choose_colours(runs)
