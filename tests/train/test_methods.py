@@ -47,6 +47,23 @@ def test_a_stopped_run_goes_on_to_the_same_bits(
     assert_same_run(tmp_path / "whole", tmp_path / "half")
 
 
+@pytest.mark.slow
+def test_alternation_with_one_step_is_simsiam_to_the_bit(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    """The whole loss curve, under the machine's own precision; with ten steps it is another."""
+    curves = {}
+    held = ["model.method=simsiam_variant", "model.target=held"]
+    for name, keys in {"simsiam": [], "1": held, "10": [*held, "model.hold_steps=10"]}.items():
+        done = here(*tiny(pictures, name, "train.log_every=1", *keys))
+        assert done.returncode == 0, done.stderr
+        curves[name] = [r for r in read_learning(tmp_path / name) if r["type"] == "train"]
+    assert len(curves["simsiam"]) == 10
+    assert curves["1"] == curves["simsiam"]
+    assert curves["10"][0] == curves["simsiam"][0]
+    assert curves["10"][1] != curves["simsiam"][1]
+
+
 @pytest.mark.parametrize(
     ("keys", "words"),
     [
