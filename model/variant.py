@@ -12,7 +12,7 @@ from annotated_types import Ge, Le, Lt
 
 from .method import Axis, Course, MethodName, ModelConfig, Output
 from .ranks import Ranks
-from .siamese import NO_SPREAD, Siamese, summarise
+from .siamese import Siamese, summarise
 from .simsiam import COLLAPSED_LOSS, COLLAPSED_STD, negative_cosine
 from .targets import Held, OtherViews, PictureAverage, Shared, Target
 
@@ -63,6 +63,9 @@ def cross_entropy(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tenso
     return F.cross_entropy(prediction.float(), target.float().softmax(dim=1))
 
 
+# On CIFAR-10 without BN at the output: 0.048 and 0.061 after 880 steps where the projections become
+# one (losses of -0.999, -0.997), and 0.76 where they do not; without any BN in the heads 0.28.
+_LITTLE_SPREAD = 0.1
 _SIMILARITIES = {"cosine": negative_cosine, "cross_entropy": cross_entropy}
 
 
@@ -80,7 +83,8 @@ class Variant(Siamese):
         self._is_symmetric = config.symmetry == "symmetric"
         self._is_cosine = config.similarity == "cosine"
         has_output_norm = norm in ("output", "predictor")
-        self.collapsed_std = COLLAPSED_STD if has_output_norm and self._is_cosine else NO_SPREAD
+        if self._is_cosine:
+            self.collapsed_std = COLLAPSED_STD if has_output_norm else _LITTLE_SPREAD
         self._distance = _SIMILARITIES[config.similarity]
         self.projector = self.build_projector(
             hidden_norm=norm != "nowhere", output_norm=has_output_norm

@@ -280,4 +280,4 @@ def test_collapse_is_told_by_loss_and_spread() -> None:
     # As on CIFAR-10 without stop-gradient; and where no BN keeps the projections of a batch apart.
     assert "become one" in (model.diagnose({"loss": -0.952, "z_std": 0.296}) or "")
     assert free.diagnose({"loss": -0.952, "z_std": 0.296}) is None
-    assert "become one" in (free.diagnose({"loss": -0.999, "z_std": 0.048}) or "")
+    assert "become one" in (free.diagnose({"loss": -0.997, "z_std": 0.061}) or "")
