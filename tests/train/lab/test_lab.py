@@ -1,6 +1,7 @@
 """`swiftsiam lab` as a user runs it."""
 
 import json
+import shutil
 import signal
 from pathlib import Path
 
@@ -51,7 +52,8 @@ def test_mistakes_are_told_in_one_line(
 def test_a_table_is_run_stopped_continued_and_told(
     pictures: Path, cli: Cli, here: Cli, tmp_path: Path
 ) -> None:
-    command = ["lab", "run", "stop-gradient", "--data", str(pictures), "--out", "out", *QUICK]
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    command = ["lab", "run", "stop-gradient", "--data", str(data), "--out", "out", *QUICK]
     process = start(command, tmp_path)
     assert process.stdout is not None
     for line in process.stdout:  # the first run is there, the second is beginning
@@ -82,6 +84,8 @@ def test_a_table_is_run_stopped_continued_and_told(
         (["--set", "optim.base_lr=1"], ["optim.base_lr=1", "choose another --out"]),
     ):
         refused(here(*command, *given), *words)
+    (data / "train/dark/0.png").unlink()
+    refused(here(*command), "not the pictures", "40 then, 39 now")
     other = ["lab", "run", "predictor", *command[3:]]
     refused(here(*other), "--out", "holds the table stop-gradient")
     (tmp_path / "out/lab.json").unlink()
