@@ -71,7 +71,6 @@ class MoCo(Siamese):
                 f"model.queue={len(self.queue)}: a batch brings {2 * course.batch_size} keys; set "
                 f"model.queue={2 * course.batch_size} or more"
             )
-
         # Not put into the queue before the backward pass has read it: the compiler of torch 2.14
         # drops a copy that is there for that alone, and gradients are then wrong by their half.
         self.register_buffer(

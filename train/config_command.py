@@ -56,11 +56,10 @@ def main(argv: list[str]) -> int:
             lines = textwrap.wrap(describe_recipe(name), _WIDTH - width)
             print(f"{name:<{width}}  " + f"\n{'':<{width}}  ".join(lines))
         return 0
-    overrides = [*args.overrides]
-    if args.name and "=" in args.name:
-        overrides.insert(0, args.name)
-        args.name = None
-    config = read_config(args.name, overrides) if args.name else parse_config({}, overrides)
+    name, overrides = args.name, args.overrides
+    if name and "=" in name:
+        name, overrides = None, [name, *overrides]
+    config = read_config(name, overrides) if name else parse_config({}, overrides)
     print(format_config(config), end="")
     return 0
 

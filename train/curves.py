@@ -24,7 +24,6 @@ def draw_curves(
         title: of the whole.
         axes: of figures that should be drawn under more than their name.
     """
-
     steps = [r for r in metrics if r["type"] == "train"]
     names = figure_names(steps)
     rows = -(-(len(names) + 2) // _COLUMNS)

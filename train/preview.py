@@ -107,14 +107,14 @@ def draw_preview(
     epoch: int = 0,
     seed: int = 0,
 ) -> None:
-    """Draw pictures spread over the data set, each beside its two views, with label and file name.
+    """Draw pictures spread over the data set, each beside its views, with label and file name.
 
     Args:
         data: of `open_source`.
         out: PNG file.
         augment: what makes the views.
         loader: which engine makes them.
-        views: their specifications; None: the two of pre-training.
+        views: their specifications; None: those of pre-training.
         num_images: fewer where the data set is smaller.
         indices: of the pictures instead.
         epoch: whose views.
@@ -157,10 +157,11 @@ def _to_picture(view: torch.Tensor) -> Image.Image:
 
 
 def _grid(tiles: list[list[Image.Image]], titles: list[str], *, side: int) -> Image.Image:
-    """Two columns of (picture, view1, view2) rows with a title each."""
+    """Two columns of (picture, view1, view2, …) rows with a title each."""
     columns = 2 if len(tiles) > 1 else 1
+    num_tiles = len(tiles[0])
     row_height = side + _TEXT_HEIGHT + _GAP
-    column_width = 3 * (side + _GAP) + 2 * _GAP
+    column_width = num_tiles * (side + _GAP) + 2 * _GAP
     rows = -(-len(tiles) // columns)
     sheet = Image.new("RGB", (columns * column_width, rows * row_height + _GAP), "white")
     pen = ImageDraw.Draw(sheet)

@@ -4,6 +4,10 @@ import shutil
 from pathlib import Path
 
 import pytest
+from PIL import Image
+from swiftsiam.pipeline.augment.spec import AugmentConfig
+from swiftsiam.pipeline.config import LoaderConfig
+from swiftsiam.train.preview import draw_preview
 
 from .conftest import Cli, assert_same_run, read_learning, refused, tiny
 
@@ -98,6 +102,18 @@ def test_what_is_kept_of_each_picture_goes_with_no_others(
     (data / "train/dark/0.png").rename(data / "train/dark/zero.png")  # as many as before
     resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
     refused(resumed, "data.on_change=continue", "simsiam_variant", "other names or labels")
+
+
+def test_all_views_are_drawn_beside_each_other(pictures: Path, tmp_path: Path) -> None:
+    widths = {}
+    for count in (2, 4):
+        out = tmp_path / f"{count}.png"
+        augment = AugmentConfig(size=96, num_views=count, small_views=count - 2, small_size=16)
+        draw_preview(str(pictures / "train"), out, augment=augment, loader=LoaderConfig())
+        with Image.open(out) as sheet:
+            widths[count] = sheet.width
+    views = (2, 4 + 2)
+    assert widths[4] - widths[2] == pytest.approx(2 * (views[1] - views[0]) * 96, rel=0.1)
 
 
 @pytest.mark.slow

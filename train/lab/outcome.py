@@ -12,6 +12,7 @@ import torch
 
 from ...model.method import build_method
 from ..reporting.series import Run, read_runs
+from ..run import CONFIG
 from .plan import Plan
 from .runs import Wanted, list_wanted
 from .table import Row
@@ -77,7 +78,7 @@ def read_outcomes(plan: Plan, folder: Path) -> list[Outcome]:
     """Of all rows, as far as they are."""
     of_rows: dict[str, list[tuple[Wanted, Run | None]]] = {}
     for each in list_wanted(plan, folder):
-        run = read_runs([each.path])[0] if (each.path / "config.yaml").exists() else None
+        run = read_runs([each.path])[0] if (each.path / CONFIG).exists() else None
         of_rows.setdefault(each.planned.row.name, []).append((each, run))
     outcomes = []
     for found in of_rows.values():
@@ -131,7 +132,8 @@ def compare_order(outcomes: Sequence[Outcome]) -> Order:
     known = [o for o in outcomes if isinstance(o.row.published, float | int) and o.spread("knn")]
     for better, worse in itertools.permutations(known, 2):
         is_family = better.row.family == worse.row.family
-        if not is_family or _published(better) - _published(worse) < _TOLD_APART:
+        gap = round(_published(better) - _published(worse), 6)  # as it is printed
+        if not is_family or gap < _TOLD_APART:
             continue
         difference, spread = _difference(better, worse)
         pair = better.row.what, worse.row.what

@@ -106,7 +106,6 @@ def fill_rows(
     for row in table.rows:
         overrides = tuple(row.fill(scale))
         made = parse_row(config, overrides)
-        refusal = _try(made, num_pictures=num_pictures)
         # Two ways to write the same views are the same.
         made_of = dataclasses.replace(made, augment=config.augment), build_train_specs(made.augment)
         if made.train.batch_size * MIN_STEPS > num_pictures:
@@ -116,7 +115,7 @@ def fill_rows(
             )
         elif made_of in known:
             left_out.append(f"{row.what}: with this recipe the same as {known[made_of]}")
-        elif refusal is not None:
+        elif (refusal := _try(made, num_pictures=num_pictures)) is not None:
             left_out.append(f"{row.what}: {refusal}")
         else:
             known[made_of] = row.what

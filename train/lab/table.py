@@ -23,7 +23,7 @@ class Row:
     what: str
     """In words, as the picture's legend has it."""
     overrides: tuple[str, ...] = ()
-    """`section.key=value`, in which {name} stands for what `Scale` says."""
+    """`section.key=value`, in which {name} stands for a number of `plan.scale_of`."""
     published: Figure | None = None
     """The paper's figure: linear evaluation on ImageNet, 100 epochs; None: it has none."""
     collapses: bool = False

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
-from ..config import Config
+from ..config import Config, replace
 from ..divergence import NAME as DIVERGED
 from ..run import CONFIG, EXIT_CODE, METRICS, SUMMARY
 from .plan import PLAN, Plan, parse_row, read_plan
@@ -26,11 +26,13 @@ def borrow_runs(plan: Plan, folder: Path) -> list[str]:
     wanted = [each for each in list_wanted(plan, folder) if not each.path.exists()]
     if not wanted:
         return []
-    known = {_key(other, each): each for other, each in _list_done(folder)}
+    # Of two that learnt the same, the one that has measured kNN before training comes last.
+    done = sorted(_list_done(folder), key=lambda found: found[1].is_first)
+    known = {_key(other, each): each for other, each in done}
     told = []
     for each in wanted:
         twin = known.get(_key(plan, each))
-        if twin is None:
+        if twin is None or (each.is_first and not twin.is_first):
             continue
         _copy(twin.path, each.path)
         told.append(f"{each.path.name}: taken from {twin.path.relative_to(folder.parent)}")
@@ -60,5 +62,6 @@ def _list_done(folder: Path) -> Iterator[tuple[Plan, Wanted]]:
 
 
 def _key(plan: Plan, each: Wanted) -> tuple[Config, str, str]:
-    """What is learnt depends on nothing else."""
-    return parse_row(plan.config, each.overrides), plan.data["digest"], plan.version
+    """What is learnt depends on nothing else; kNN before training is no part of it."""
+    config = replace(parse_row(plan.config, each.overrides), eval={"floors": False})
+    return config, plan.data["digest"], plan.version

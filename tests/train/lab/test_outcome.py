@@ -140,6 +140,20 @@ def test_what_another_table_has_run_is_taken(make_table: MakeTable) -> None:
     assert [run.knn for run in read_outcomes(plan, other)[0].runs] == [(40.0, 3), (42.0, 3)]
 
 
+def test_a_row_in_the_middle_takes_a_first_one_and_not_the_other_way_round(
+    make_table: MakeTable,
+) -> None:
+    """The first run of a table has kNN before training as well, which its page tells."""
+    _, folder = make_table("stop-gradient", {"simsiam": [40.0]})
+    plan = make_plan("batch-norm", seeds=1)
+    told = borrow_runs(plan, folder.parent / "batch-norm")
+    assert told == ["simsiam-s0: taken from stop-gradient/runs/simsiam-s0"]
+    shutil.rmtree(folder)
+    shutil.rmtree(folder.parent / "batch-norm")
+    make_table("batch-norm", {"simsiam": [40.0]})
+    assert not borrow_runs(make_plan("similarity", seeds=1), folder.parent / "similarity")
+
+
 def test_runs_of_other_pictures_or_settings_are_not_taken(make_table: MakeTable) -> None:
     import dataclasses
 
