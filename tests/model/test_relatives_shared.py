@@ -108,6 +108,7 @@ COMPILED_WITHIN = 1e-3
 COMPILED_STEPS = 2
 COMPILED = ["simclr with both", "byol", "moco", "swav with small views", "swav with both"]
 COMPILED += ["picture average, velocity 0.5"]
+campaign = pytest.mark.campaign
 
 
 def make_compiled_case(name: str) -> Case:
@@ -146,3 +147,25 @@ def test_compiled_in_one_graph(name: str) -> None:
     with torch._dynamo.config.patch(error_on_recompile=True):
         made = follow(compiled, compiled, case.batches)
     compare_norms(made, follow(eager, eager, case.batches))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in ("simclr with both", "moco") else pytest.param(name, marks=campaign)
+        for name in COMPILED
+    ],
+)
+def test_two_compiled_processes_do_what_one_does(name: str, tmp_path: Path) -> None:
+    """What they exchange is lost in no graph."""
+    case = make_compiled_case(name)
+    halves = [half[name] for half in run_ranks({name: case}, tmp_path)]
+    eager = relatives_rank.build(case)
+    whole = follow(eager, eager, case.batches)
+    one, other = halves
+    for step, gradients in enumerate(one.gradients):
+        for parameter, gradient in gradients.items():
+            assert torch.equal(gradient, other.gradients[step][parameter]), parameter
+    losses = [torch.stack(pair).mean() for pair in zip(one.losses, other.losses, strict=True)]
+    compare_norms(one._replace(losses=losses), whole)

@@ -66,9 +66,11 @@ def test_whole_batches_leave_no_holes_in_the_heap(many_sizes: Path, process_engi
 
 def _assert_level(data: Path, engine: str) -> None:
     figures = _measure(data, engine, epochs=_EPOCHS, batch_size=8, size=64, settled=True)[_WARM_UP:]
-    # A leak adds up all the time; a buffer that first comes to a use late (dali: 4 MB, in any epoch)
+    # A leak adds up all the time; a buffer that comes to a use late (dali: 4 MB, in any epoch)
     # adds to one of the parts. The median of the slopes between all pairs minds no single epoch.
-    slopes = [theilslopes(part, np.arange(len(part))).slope for part in np.split(np.array(figures), 3)]
+    slopes = [
+        theilslopes(part, np.arange(len(part))).slope for part in np.split(np.array(figures), 3)
+    ]
     assert min(slopes) <= _LIMIT_MB, f"{np.round(slopes, 3)} MB an epoch: {figures}"
 
 

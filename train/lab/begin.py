@@ -15,16 +15,9 @@ from ..versions import describe_version
 from .grid import refuse_own
 from .length import NUM_EVALUATIONS, choose_length
 from .pace import measure_apart
-from .plan import (
-    PLAN,
-    Plan,
-    Planned,
-    describe_data,
-    fill_rows,
-    read_plan,
-    write_plan,
-)
+from .plan import PLAN, Plan, Planned, describe_data, fill_rows, read_plan, write_plan
 from .runs import RUNS
+from .seats import make_seats
 from .table import Table
 
 _RUN_S = 240.0
@@ -46,6 +39,7 @@ class Asked:
     epochs: int | None
     pictures: int | None
     seeds: int
+    jobs: int | None = None
 
 
 def begin_plan(
@@ -132,24 +126,27 @@ def _choose(
     table: Table, config: Config, asked: Asked, source: Source, *, tell: Callable[[str], None]
 ) -> tuple[int, int]:
     """Epochs, and pictures of each."""
+    seats = make_seats(asked.jobs, config.train.device)
     if asked.epochs is not None:
         return asked.epochs, min(asked.pictures or len(source), len(source))
     rows, left_out = fill_rows(table, config, num_pictures=len(source))
     _check_rows(rows, left_out)
     budget_s = asked.budget_s or _RUN_S * len(rows) * asked.seeds
     tell(f"measuring the pace of {config.model.backbone} …")
-    pace = measure_apart(config)
-    tell(f"{pace:,.0f} images/s, end-to-end")
+    pace = measure_apart(config, seats)
+    tell(f"{pace:,.0f} images/s, end-to-end" + f", each of {len(seats)}" * (len(seats) > 1))
     epochs, pictures = 0, len(source)
     for _ in range(2):  # fewer pictures may leave rows out, whose time is the others'
         epochs, pictures = choose_length(
             rows,
             config,
-            budget_s=budget_s / asked.seeds,
+            budget_s=budget_s,
             pace=pace,
             num_pictures=len(source),
             num_bank=len(source),
             num_queries=_count_queries(config),
+            seeds=asked.seeds,
+            jobs=len(seats),
         )
         rows, left_out = fill_rows(table, config, num_pictures=pictures)
         _check_rows(rows, left_out)

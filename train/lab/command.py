@@ -17,7 +17,8 @@ from .markdown import write_markdown
 from .outcome import Outcome, read_outcomes, to_records
 from .picture import draw_table
 from .plan import PLAN, Plan
-from .runs import run_all
+from .running import run_all
+from .seats import make_seats
 from .table import Table
 from .tables import TABLES
 from .twins import borrow_runs
@@ -95,6 +96,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seeds", type=whole(1, 1000), default=1, help="runs of each variant (1)")
     parser.add_argument(
+        "--jobs",
+        type=whole(1, 1000),
+        help="runs at a time, each on cores of its own and, with GPUs, on one of them (one a GPU, "
+        "or 1)",
+    )
+    parser.add_argument(
         "--out", metavar="DIR", type=user_path, help="where all is kept (results/lab/TABLE)"
     )
 
@@ -116,6 +123,7 @@ def main(argv: list[str]) -> int:
         epochs=args.epochs,
         pictures=args.pictures,
         seeds=args.seeds,
+        jobs=args.jobs,
     )
     if (out / PLAN).exists():
         plan = continue_plan(out, name, table, asked)
@@ -124,7 +132,8 @@ def main(argv: list[str]) -> int:
     _tell_plan(plan, out)
     for text in borrow_runs(plan, out):
         _tell(text)
-    is_done = run_all(plan, out, tell=_tell, after_each=lambda: _write(plan, out))
+    seats = make_seats(args.jobs, plan.config.train.device)
+    is_done = run_all(plan, out, seats=seats, tell=_tell, after_each=lambda: _write(plan, out))
     _write(plan, out)
     if not is_done:
         _tell(f"stopped after saving; the same command goes on, by --out {out}")

@@ -38,31 +38,36 @@ def choose_length(
     num_pictures: int,
     num_bank: int,
     num_queries: int,
+    seeds: int = 1,
+    jobs: int = 1,
 ) -> tuple[int, int]:
-    """Epochs, and pictures of each, so that all rows end within the budget.
+    """Epochs, and pictures of each, so that all runs end within the budget.
 
     Args:
         rows: to be run.
         config: of the recipe.
-        budget_s: of all of them, with one seed, s.
-        pace: of the recipe's own row, images/s.
+        budget_s: of all of them, s.
+        pace: of the recipe's own row, images/s, where as many go on as will.
         num_pictures: that may be trained on.
         num_bank: labelled pictures that kNN may look among.
         num_queries: validation pictures of the last evaluation; 0: there is none.
+        seeds: runs of each row.
+        jobs: runs at a time.
 
     Raises:
         UserError: not even the shortest run does.
     """
     base = cost_of(config)
-    costs = sum(_cost_of_row(config, planned) for planned in rows) / base
-    room = (budget_s - _START_S * len(rows)) * pace * _MARGIN
-
+    runs = [_cost_of_row(config, planned) / base for planned in rows] * seeds
+    longest = max(_seat(runs, jobs), key=sum)  # all of its runs come after each other
+    costs = sum(longest)
+    room = (budget_s - _START_S * len(longest)) * pace * _MARGIN
     if num_queries:
         bank = min(config.eval.max_bank or num_bank, num_bank)
         some = min(config.eval.max_queries or num_queries, num_queries)
         extracted = NUM_EVALUATIONS * bank + (NUM_EVALUATIONS - 1) * some + num_queries
         floors = 2 * (bank + num_queries)  # of one run
-        room -= _EVALUATION * (len(rows) * extracted + floors)
+        room -= _EVALUATION * (len(longest) * extracted + floors)
     batch = config.train.batch_size
     for pictures in range(num_pictures - num_pictures % batch, 0, -batch):
         epochs = int(room / (costs * pictures))
@@ -71,9 +76,17 @@ def choose_length(
     least = MIN_STEPS * batch
     lacking = (_MIN_EPOCHS * costs * least - room) / (pace * _MARGIN)
     raise UserError(
-        f"--budget: {budget_s / 60:.1f} minutes for a seed are too few; the shortest runs of "
-        f"{len(rows)} variants take {(budget_s + lacking) / 60:.1f}"
+        f"--budget: {budget_s / 60:.1f} minutes are too few; the shortest {len(runs)} runs take "
+        f"{(budget_s + lacking) / 60:.1f}"
     )
+
+
+def _seat(costs: Sequence[float], jobs: int) -> list[list[float]]:
+    """As they will come to sit: the next one where it is first free."""
+    seats: list[list[float]] = [[] for _ in range(jobs)]
+    for cost in costs:
+        min(seats, key=sum).append(cost)
+    return seats
 
 
 def _cost_of_row(config: Config, planned: Planned) -> float:

@@ -1,9 +1,10 @@
 """How fast this machine trains, for a table to be planned by."""
 
+import contextlib
 import itertools
 import multiprocessing
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 
 import torch
@@ -13,17 +14,25 @@ from ...pipeline.loader import Loader
 from ..config import Config, replace
 from ..device import resolve
 from ..job import build_job
+from .seats import WHOLE, Seat, seated
 
 _WARM_UP_STEPS = 3
 _MIN_STEPS = 5
 _ENOUGH_S = 5.0
 
 
-def measure_apart(config: Config) -> float:
-    """`measure_pace` in a process of its own, whose memory is free again for the runs."""
+def measure_apart(config: Config, seats: Sequence[Seat] = (WHOLE,)) -> float:
+    """`measure_pace` in processes, whose memory is free again for the runs: in all seats at a time,
+    of which the slowest counts.
+    """
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(measure_pace, config).result()
+    with contextlib.ExitStack() as stack:
+        measured = []
+        for seat in seats:
+            pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=context))
+            with seated(seat):
+                measured.append(pool.submit(measure_pace, config))
+        return min(each.result() for each in measured)
 
 
 def measure_pace(config: Config) -> float:

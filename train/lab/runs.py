@@ -1,21 +1,10 @@
-"""The runs of a table, one process after the other, each of which can be killed and continued."""
+"""The runs that a table asks for."""
 
-import os
-import subprocess
-import sys
-import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...pipeline.errors import MachineError
-from ...pipeline.files import write_atomically
-from ..config import to_yaml
 from ..divergence import NAME as DIVERGED
-from ..pretrain import EXIT_STOPPED
 from ..run import SUMMARY
-from ..signals import StoppedWaitingError, StopRequest
-from ..terminal import format_seconds
 from .plan import Plan, Planned
 
 RUNS, RECIPE, LOGS = "runs", "recipe.yaml", "logs"
@@ -31,6 +20,11 @@ class Wanted:
     """Of its run folder."""
     is_first: bool
     """Whether kNN before training is measured as well, of which one run is enough."""
+
+    @property
+    def name(self) -> str:
+        """Of its folder and its log."""
+        return self.path.name
 
     @property
     def is_done(self) -> bool:
@@ -61,101 +55,3 @@ def list_wanted(plan: Plan, folder: Path) -> list[Wanted]:
         for seed in range(plan.seeds)
         for planned in plan.rows
     ]
-
-
-def run_all(
-    plan: Plan, folder: Path, *, tell: Callable[[str], None], after_each: Callable[[], None]
-) -> bool:
-    """Run what is not done yet. True: to the end; False: stopped by a signal, after saving.
-
-    A run that fails takes no others with it, unless it is the first.
-
-    Args:
-        plan: of the table.
-        folder: where all of it lies.
-        tell: progress, a line each.
-        after_each: called when a run has ended.
-
-    Raises:
-        MachineError: runs failed otherwise than by diverging; told when all others are done.
-    """
-    (folder / LOGS).mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / RECIPE, to_yaml(plan.config).encode())
-    wanted = list_wanted(plan, folder)
-    left = [each for each in wanted if not each.is_done]
-    if len(left) < len(wanted):
-        tell(f"{len(wanted) - len(left)} of {len(wanted)} runs are there already")
-    times: list[float] = []
-    failures: list[str] = []
-    with StopRequest() as stop:
-        for number, each in enumerate(left, start=1):
-            ahead = _tell_ahead(times, len(left) - number + 1)
-            tell(f"run {number} of {len(left)}: {each.path.name} ({each.planned.row.what}){ahead}")
-            begun = time.monotonic()
-            try:
-                if stop.asked or not _run(each, folder, stop):
-                    return False
-            except MachineError as error:
-                if not times:
-                    raise
-                failures.append(str(error))
-                tell(failures[-1])
-                continue
-            times.append(time.monotonic() - begun)
-            after_each()
-    if failures:
-        raise MachineError(
-            f"{len(failures)} of {len(left)} runs failed, the others are done: "
-            f"{'; '.join(failures)}; mend it, and the same command runs them again"
-        )
-    return True
-
-
-def _tell_ahead(times: list[float], count: int) -> str:
-    if not times:
-        return ""
-    return f", about {format_seconds(sum(times) / len(times) * count)} left"
-
-
-def _run(each: Wanted, folder: Path, stop: StopRequest) -> bool:
-    """True: it is done; False: it was stopped."""
-    command = [
-        *(sys.executable, "-m", "swiftsiam", "pretrain"),
-        *("--config", str(folder / RECIPE), "--resume", str(each.path)),
-        *each.overrides,
-    ]
-    log = folder / LOGS / f"{each.path.name}.log"
-    with open(log, "ab") as output:
-        # A session of its own: a Ctrl-C of the terminal reaches it once, through us.
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-            env=os.environ | {"COLUMNS": "200"},
-        )
-        try:
-            with stop.waiting():
-                if stop.asked:  # before there was anything to wait for
-                    raise StoppedWaitingError
-                code = process.wait()
-        except StoppedWaitingError:
-            code = None
-        except BaseException:
-            process.kill()
-            raise
-        if code is None:
-            process.terminate()
-            code = process.wait()
-    if code == 0 or each.has_diverged:
-        return True
-    if code == EXIT_STOPPED or stop.asked:
-        return False
-    last = _last_line(log)
-    raise MachineError(f"{each.path.name}: failed with exit code {code}: {last} (all of it: {log})")
-
-
-def _last_line(log: Path) -> str:
-    lines = log.read_text(errors="replace").split("\n")
-    return next((line for line in reversed(lines) if line.strip()), "without a word")

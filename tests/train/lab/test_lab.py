@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from swiftsiam.pipeline.machine import num_cores
 from swiftsiam.train.lab.outcome import lone_picture_std
 from swiftsiam.train.lab.tables import TABLES
 
@@ -39,6 +40,7 @@ def test_list_names_every_table_and_its_rows(here: Cli) -> None:
         (["run", "predictor", "--set", "train.seed=3"], ["train.seed", "--seeds"]),
         (["run", "predictor", "--data", "{data}", "--epochs", "1"], ["--data", "batch_size=N"]),
         (["sweep", "optim.base_ler=1,2", "--data", "{data}"], ["did you mean optim.base_lr"]),
+        (["run", "predictor", "--data", "{data}", "--jobs", "900"], ["--jobs=900", "cores here"]),
         ([], ["COMMAND"]),
     ],
 )
@@ -65,7 +67,7 @@ def test_a_table_is_run_stopped_continued_and_told(
     assert "the same command goes on" in out
     first = (tmp_path / "out/runs/simsiam-s0/metrics.jsonl").read_bytes()
 
-    done = cli(*command)
+    done = cli(*command, "--jobs", str(min(num_cores(), 2)))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1] == "1 of 4 runs are there already"
     assert (tmp_path / "out/runs/simsiam-s0/metrics.jsonl").read_bytes() == first

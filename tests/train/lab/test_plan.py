@@ -65,6 +65,22 @@ def test_a_budget_is_used_and_kept(budget_s: float) -> None:
     assert longer > epochs
 
 
+def test_a_budget_counts_runs_and_what_goes_side_by_side() -> None:
+    rows, _ = fill_rows(TABLES["relatives"], CPU, num_pictures=20_000)
+    assert len(rows) == 5
+
+    def choose(seeds: int, jobs: int) -> int:
+        sizes = {"num_pictures": 20_000, "num_bank": 20_000, "num_queries": 2000}
+        asked = {"budget_s": 36_000.0, "pace": 400.0, "seeds": seeds, "jobs": jobs}
+        return choose_length(rows, CPU, **asked, **sizes)[0]
+
+    assert choose(4, 1) == pytest.approx(choose(1, 1) / 4, rel=0.1)
+    assert choose(4, 4) == pytest.approx(choose(1, 1), rel=0.3)
+    # Whichever sits with another one sets the end: two of five beside each other, then two, one.
+    assert choose(1, 2) < 2 * choose(1, 1) - 1
+    assert choose(1, 5) == choose(1, 50)
+
+
 def test_a_budget_too_short_is_refused_and_says_what_it_takes() -> None:
     rows, _ = fill_rows(TABLES["stop-gradient"], CPU, num_pictures=20_000)
     sizes = {"num_pictures": 20_000, "num_bank": 20_000, "num_queries": 2000}
