@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DATA ?=
 VAL ?=
+# Two at a time: tests wait for processes more than they compute, and many begin two themselves.
+SIDE_BY_SIDE := -n 2 --dist worksteal
 
 .PHONY: help setup demo test quick check bench clean
 
@@ -26,10 +28,10 @@ demo: $(READY)
 	@$(BIN)/swiftsiam demo $(if $(DATA),--data "$(DATA)") $(if $(VAL),--val "$(VAL)")
 
 test: $(READY)
-	@$(BIN)/python -m pytest -q
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE)
 
 quick: $(READY)
-	@$(BIN)/python -m pytest -q -m "not slow and not campaign"
+	@$(BIN)/python -m pytest -q $(SIDE_BY_SIDE) -m "not slow and not campaign"
 
 check: $(READY)
 	@$(BIN)/ruff check .

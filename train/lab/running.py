@@ -2,8 +2,10 @@
 by side as there are seats.
 """
 
+import fcntl
 import io
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -141,16 +143,19 @@ class _Running:
         self._each = each
         self._log = folder / LOGS / f"{each.name}.log"
         self._begun = time.monotonic()
-        with open(self._log, "ab") as output, seated(seat):
+        theirs, ours = (io.FileIO(end, mode) for end, mode in zip(os.pipe(), "rw", strict=True))
+        with open(self._log, "ab") as output, seated(seat), theirs:
             # A session of its own: a Ctrl-C of the terminal reaches it once, through us.
             self.process = subprocess.Popen(
                 _command(each, folder),
-                stdin=subprocess.DEVNULL,
+                stdin=theirs,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
                 env=os.environ | {"COLUMNS": "200"},
             )
+            _stop_at_end_of(theirs, self.process.pid)
+        self._ours = ours
         self.handle = io.FileIO(os.pidfd_open(self.process.pid))
         """Can be read from when it has ended."""
         self.seconds = 0.0
@@ -161,6 +166,7 @@ class _Running:
         self.process.wait()
         self.seconds = time.monotonic() - self._begun
         self.handle.close()
+        self._ours.close()
 
     @property
     def is_done(self) -> bool:
@@ -177,6 +183,13 @@ class _Running:
             f"{self._each.name}: failed with exit code {self.process.returncode}: {last} "
             f"(all of it: {self._log})"
         )
+
+
+def _stop_at_end_of(pipe: io.FileIO, pid: int) -> None:
+    """The system sends it a signal when nobody can write any more: we were killed, say."""
+    fcntl.fcntl(pipe, fcntl.F_SETOWN, pid)
+    fcntl.fcntl(pipe, fcntl.F_SETSIG, signal.SIGTERM)
+    fcntl.fcntl(pipe, fcntl.F_SETFL, fcntl.fcntl(pipe, fcntl.F_GETFL) | os.O_ASYNC)
 
 
 def _command(each: Wanted, folder: Path) -> list[str]:

@@ -2,7 +2,9 @@
 
 import os
 import signal
+import subprocess
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 import pytest
@@ -125,6 +127,32 @@ def test_a_failing_first_run_stops_the_others(
     plan, folder = make_table("symmetry", {"asymmetric-2x": [1.0]})
     with pytest.raises(MachineError, match="bad"):
         run_all(plan, folder, seats=[WHOLE] * 2, tell=lambda _: None, after_each=lambda: None)
+
+
+def test_a_run_ends_with_the_laboratory_that_was_killed(make_table: MakeTable) -> None:
+    _, folder = make_table("similarity", {})
+    (folder / "logs").mkdir()
+    program = f"""
+import os, pathlib, signal
+from swiftsiam.train.lab import running
+from swiftsiam.train.lab.plan import read_plan
+from swiftsiam.train.lab.runs import list_wanted
+from swiftsiam.train.lab.seats import WHOLE
+folder = pathlib.Path({str(folder)!r})
+running._command = lambda *_: ["sleep", "infinity"]
+each = list_wanted(read_plan(folder / "lab.json"), folder)[0]
+print(running._Running(each, folder, WHOLE).process.pid, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    killed = subprocess.run(
+        [sys.executable, "-c", program], stdout=subprocess.PIPE, text=True, check=False
+    )
+    assert killed.returncode == -signal.SIGKILL
+    try:
+        left = os.pidfd_open(int(killed.stdout))
+    except ProcessLookupError:
+        return
+    assert wait([left]) == [left]
 
 
 def test_seats_divide_cores_and_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
