@@ -5,9 +5,10 @@ from collections.abc import Callable
 from ..pipeline.arguments import Parser
 from ..pipeline.contract import Batch
 from ..pipeline.stages import Stages
-from ..train.config import Config, list_recipes, replace
+from ..train.config import Config, replace
 from ..train.device import resolve
 from ..train.job import Job, build_job
+from ..train.recipes import list_recipes
 
 _MANY_EPOCHS = 1_000_000  # no end is near: loaders work ahead, and compiling pays
 

@@ -1,11 +1,7 @@
 """The configuration: a frozen dataclass for each section, from YAML and `section.key=value`."""
 
-import codecs
 import dataclasses
-import difflib
 from dataclasses import dataclass, field
-from importlib import resources
-from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
@@ -17,10 +13,11 @@ from ..model.method import ModelConfig, config_class
 from ..pipeline.augment.spec import AugmentConfig
 from ..pipeline.config import DataConfig, LoaderConfig
 from ..pipeline.errors import UserError
-from ..pipeline.files import PathText, absolute
+from ..pipeline.files import PathText
 from .evaluation.knn import EvalConfig
 from .model_config import AnyModelConfig
 from .optim import OptimConfig
+from .recipes import did_you_mean, read_values
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,14 +96,6 @@ class Config:
     run: RunConfig = field(default_factory=RunConfig)
 
 
-def list_recipes() -> list[str]:
-    """Names of the configurations that come with the package."""
-    folder = resources.files(f"{__package__}.configs")
-    return sorted(
-        p.name.removesuffix(".yaml") for p in folder.iterdir() if p.name.endswith(".yaml")
-    )
-
-
 def read_config(name: str, overrides: list[str] | None = None) -> Config:
     """A recipe by name or a YAML file, with `section.key=value` laid over it.
 
@@ -114,38 +103,6 @@ def read_config(name: str, overrides: list[str] | None = None) -> Config:
         UserError: unknown recipe, key or value; names the nearest known one.
     """
     return parse_config(read_values(name), overrides or [])
-
-
-def read_values(name: str) -> dict[str, Any]:
-    """What a recipe or a YAML file says, unchecked.
-
-    Raises:
-        UserError: it does not exist, or is not YAML in UTF-8.
-    """
-    if Path(name).suffix in (".yaml", ".yml"):
-        try:
-            content = absolute(name).read_bytes()
-        except OSError as error:
-            raise UserError(f"--config {name}: cannot be read ({error.strerror})") from error
-    elif name in list_recipes():
-        content = (resources.files(f"{__package__}.configs") / f"{name}.yaml").read_bytes()
-    else:
-        raise UserError(
-            f"--config {name}: no such recipe{_nearest(name, list_recipes())}; "
-            f"known: {', '.join(list_recipes())}, or a path ending in .yaml"
-        )
-    return _read_yaml(_as_text(content, name), name)
-
-
-def _as_text(content: bytes, name: str) -> str:
-    """UTF-8 whatever the locale, with or without a byte order mark."""
-    if content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise UserError(f"--config {name}: is in UTF-16; save it in UTF-8")
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise UserError(f"--config {name}: not UTF-8 at line {line}; save it in UTF-8") from error
 
 
 def parse_config(values: dict[str, Any], overrides: list[str]) -> Config:
@@ -186,35 +143,11 @@ def split_override(override: str) -> tuple[str, str, Any]:
     if not (equals and dot and key):
         raise UserError(
             f"{override!r}: overrides have the form section.key=value"
-            f"{_nearest(name.rpartition('.')[2], _known_keys())}"
+            f"{did_you_mean(name.rpartition('.')[2], _known_keys())}"
         )
     if text in ("null", "none", "None"):
         return section, key, None
     return section, key, text
-
-
-class _StrictLoader(yaml.SafeLoader):
-    """safe_load that refuses a key written twice, of which YAML would keep the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                line = node.start_mark.line + 1
-                raise UserError(f"{key!r}: occurs twice in the section at line {line}; remove one")
-        return super().construct_mapping(node, deep)
-
-
-def _read_yaml(text: str, name: str) -> dict[str, Any]:
-    try:
-        # A SafeLoader at heart: no tags beyond YAML's own plain types.
-        values = yaml.load(text, _StrictLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        problem = getattr(error, "problem", None) or "damaged"
-        raise UserError(f"--config {name}: not YAML{where}: {problem}") from error
-    return values if values is not None else {}
 
 
 def _sections(values: Any) -> dict[str, dict[str, Any]]:
@@ -226,7 +159,7 @@ def _sections(values: Any) -> dict[str, dict[str, Any]]:
         elif not isinstance(section, dict):
             raise UserError(
                 f"{name}={section!r:.60}: keys stand in sections, as section.key"
-                f"{_nearest(str(name), _known_keys())}"
+                f"{did_you_mean(str(name), _known_keys())}"
             )
     return values
 
@@ -252,12 +185,6 @@ def _has_key(owner: Any, name: str) -> bool:
     return name in (key.name for key in dataclasses.fields(owner))
 
 
-def _nearest(name: str, known: list[str]) -> str:
-    by_key = {k.rpartition(".")[2]: k for k in known} | {k: k for k in known}
-    matches = difflib.get_close_matches(name, by_key, n=1, cutoff=0.6)
-    return f"; did you mean {by_key[matches[0]]}?" if matches else ""
-
-
 def _explain(error: ValidationError) -> str:
     """The first error in one line: field, value, remedy."""
     first = error.errors()[0]
@@ -271,7 +198,7 @@ def _explain(error: ValidationError) -> str:
                 f"{field_name}: no key of model.method={method}, but of {', '.join(owners)}; set "
                 "model.method to that, or leave the key out"
             )
-        nearest = _nearest(field_name, _known_keys())
+        nearest = did_you_mean(field_name, _known_keys())
         if len(place) == 1:
             nearest = (
                 nearest or f"; sections: {', '.join(f.name for f in dataclasses.fields(Config))}"

@@ -13,7 +13,8 @@ import yaml
 from pydantic import TypeAdapter
 
 from ..pipeline.arguments import Parser
-from .config import Config, list_recipes, parse_config, read_config
+from .config import Config, parse_config, read_config
+from .recipes import list_recipes
 
 _WIDTH = 96
 _TYPES = {

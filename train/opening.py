@@ -8,10 +8,11 @@ from ..pipeline.errors import UserError
 from ..pipeline.files import absolute
 from ..pipeline.world import World
 from .checkpoint import list_checkpoints
-from .config import Config, list_recipes, read_config, replace
+from .config import Config, read_config, replace
 from .device import Resolved, resolve
 from .job import Job, build_job
 from .preflight import check_free_space, tell_left_out, tell_start
+from .recipes import list_recipes
 from .report import Report
 from .resume import read_run_config, refuse_imported, tell_differences
 from .run import CONFIG, RunFolder, TakenError, create_run, is_unbegun

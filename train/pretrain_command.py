@@ -6,12 +6,13 @@ from pathlib import Path
 from ..pipeline.arguments import Parser, user_path
 from ..pipeline.errors import UserError
 from ..pipeline.world import World
-from .config import TrainConfig, list_recipes, read_config
+from .config import TrainConfig, read_config
 from .device import Resolved
 from .job import build_job
 from .opening import open_run, settle
 from .preflight import dry_run, tell_start
 from .pretrain import EXIT_STOPPED, finish_run
+from .recipes import list_recipes
 from .report import Report
 from .summary import choose_shown
 from .terminal import Terminal, format_figures

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..pipeline.errors import UserError
 from .checkpoint import list_set_aside, load_newest
-from .config import Config, parse_config, read_config, read_values, replace, split_override
+from .config import Config, parse_config, read_config, replace, split_override
 from .divergence import NAME
+from .recipes import read_values
 from .run import CONFIG, IMPORTED, RunFolder
 
 if TYPE_CHECKING:

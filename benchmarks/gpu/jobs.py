@@ -4,7 +4,8 @@ import time
 from collections.abc import Iterator
 
 from ...model.method import ModelConfig
-from ...train.config import read_config, read_values
+from ...train.config import read_config
+from ...train.recipes import read_values
 from ..roofline import build_ceiling_record, build_ceilings, find_roof, judge_step
 from ..smaller import measure_smaller
 from ..step import build_records, choose_lanes, measure

@@ -21,12 +21,8 @@ from ...pipeline.arguments import Parser, output, whole
 from ...pipeline.errors import UserError
 from ...pipeline.files import check_output, write_atomically
 from ...pipeline.sources import recognise
-from ...train.config import (
-    parse_config,
-    read_config,
-    read_values,
-    split_override,
-)
+from ...train.config import parse_config, read_config, split_override
+from ...train.recipes import read_values
 from ..inputs import generate_pictures
 from ..jobs import add_job_options, build_endless, step_of
 from ..machine import default_output

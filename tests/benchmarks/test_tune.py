@@ -12,7 +12,8 @@ from swiftsiam.benchmarks.tune.command import write_config
 from swiftsiam.benchmarks.tune.proposals import Proposals
 from swiftsiam.benchmarks.tune.search import Changes, Gain, Search, compare, search
 from swiftsiam.pipeline.engines import ENGINES
-from swiftsiam.train.config import read_config, read_values
+from swiftsiam.train.config import read_config
+from swiftsiam.train.recipes import read_values
 
 ENGINE_SPEEDS = {"slow": 1.0, "quick": 2.0, "quickest": 2.5}
 

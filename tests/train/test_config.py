@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 from swiftsiam.pipeline.errors import UserError
 from swiftsiam.train.config import (
     Config,
-    list_recipes,
     parse_config,
     read_config,
     replace,
     section_types,
     to_yaml,
 )
+from swiftsiam.train.recipes import list_recipes
 
 KEYS = [
     (section.name, key.name)

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from swiftsiam.train.config import Config, list_recipes, read_config, section_types
+from swiftsiam.train.config import Config, read_config, section_types
 from swiftsiam.train.config_command import read_docstrings
+from swiftsiam.train.recipes import list_recipes
 
 from .conftest import Cli
 

@@ -4,7 +4,8 @@ import re
 from importlib import resources
 
 import pytest
-from swiftsiam.train.config import list_recipes, read_config
+from swiftsiam.train.config import read_config
+from swiftsiam.train.recipes import list_recipes
 from swiftsiam.train.reporting.paper import find_published
 
 LINEAR = re.compile(r"[Ll]inear top-1 there: ([0-9.]+) %")
