@@ -113,10 +113,10 @@ RELATIONS = {
                 )
                 for name, what, published, more in (
                     ("simclr", "SimCLR", 66.5, ()),
-                    ("simclr-predictor", "with predictor", 66.4, ("model.predictor=mlp",)),
+                    ("simclr-predictor", "SimCLR with predictor", 66.4, ("model.predictor=mlp",)),
                     (
                         "simclr-both",
-                        "with predictor and stop-gradient",
+                        "SimCLR with predictor and stop-gradient",
                         66.0,
                         ("model.predictor=mlp", "model.stop_gradient=true"),
                     ),

@@ -73,7 +73,7 @@ def test_only_what_the_paper_tells_apart_within_a_family_is_compared(
     plan, folder = make_table("crossings", rows | {"swav-predictor": [9.0]})
     order = compare_order(read_outcomes(plan, folder))
     assert order.reversed == [
-        ("SimCLR", "with predictor and stop-gradient"),
+        ("SimCLR", "SimCLR with predictor and stop-gradient"),
         ("SwAV", "SwAV with predictor"),
     ]
     assert not order.same
