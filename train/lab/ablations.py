@@ -157,14 +157,14 @@ ABLATIONS = {
             *(
                 Row(
                     name=f"width-{name}",
-                    what=f"{name} of the recipe's width",
+                    what=f"{what} of the recipe's width",
                     overrides=(f"model.projection_dim={{{key}}}",),
                     published=published,
                 )
-                for name, key, published in (
-                    ("8th", "eighth_width", 65.3),
-                    ("4th", "quarter_width", 67.2),
-                    ("half", "half_width", 67.5),
+                for name, what, key, published in (
+                    ("8th", "an eighth", "eighth_width", 65.3),
+                    ("4th", "a quarter", "quarter_width", 67.2),
+                    ("half", "half", "half_width", 67.5),
                 )
             ),
             Row(name=BASE, what="the recipe's width", published=68.1),

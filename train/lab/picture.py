@@ -21,6 +21,7 @@ _PANELS = (
 _START = "random initialisation"
 _WIDTH, _HEIGHT, _LEGEND_ROW = 13.2, 3.9, 0.25
 _LEGEND_COLUMNS = 4
+_FEW = 8  # points
 
 
 def draw_table(title: str, outcomes: Sequence[Outcome], *, batch_size: int) -> bytes:
@@ -66,7 +67,9 @@ def _draw(axes: "Axes", all_of: Sequence[Series], hue: Any) -> None:
         return
     for series in all_of if len(all_of) > 1 else ():
         axes.plot(*smooth(series), color=hue, linewidth=0.8, alpha=0.45)
-    axes.plot(*smooth(_mean(all_of)), color=hue, linewidth=2.0)
+    mean = smooth(_mean(all_of))
+    marker = "o" if len(mean.places) <= _FEW else None  # of one point there is no line
+    axes.plot(*mean, color=hue, linewidth=2.0, marker=marker, markersize=4)
 
 
 def _trained(series: Series) -> Series:

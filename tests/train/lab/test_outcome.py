@@ -6,11 +6,13 @@ import shutil
 import numpy as np
 import pytest
 from PIL import Image
+from swiftsiam.train.lab import picture
 from swiftsiam.train.lab.markdown import write_markdown
 from swiftsiam.train.lab.outcome import compare_order, read_outcomes, to_records
 from swiftsiam.train.lab.picture import draw_table
 from swiftsiam.train.lab.runs import list_wanted
 from swiftsiam.train.lab.twins import borrow_runs
+from swiftsiam.train.reporting.series import Series
 
 from .conftest import MakeTable, make_plan, write_run
 
@@ -152,6 +154,16 @@ def test_a_row_in_the_middle_takes_a_first_one_and_not_the_other_way_round(
     shutil.rmtree(folder.parent / "batch-norm")
     make_table("batch-norm", {"simsiam": [40.0]})
     assert not borrow_runs(make_plan("similarity", seeds=1), folder.parent / "similarity")
+
+
+def test_a_figure_that_was_measured_once_is_seen() -> None:
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    picture._draw(axes, [Series([2.0], [31.0])], "black")
+    (line,) = axes.lines
+    assert line.get_marker() == "o"
+    assert list(line.get_xdata()) == [2.0]
 
 
 def test_runs_of_other_pictures_or_settings_are_not_taken(make_table: MakeTable) -> None:
