@@ -8,7 +8,7 @@ import torch
 import torch.distributed as dist
 from swiftsiam.model.normalisation import rank_batch_norms
 
-rank, folder, compiled = int(sys.argv[1]), Path(sys.argv[2]), sys.argv[3] == "compiled"
+folder, rank, compiled = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compiled"
 torch.set_num_threads(1)
 dist.init_process_group(
     "gloo",

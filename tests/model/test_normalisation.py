@@ -1,8 +1,6 @@
 """Two ranks that share a batch normalise it as one process does the whole."""
 
 import copy
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +10,10 @@ import torch.distributed as dist
 from swiftsiam.model.normalisation import RankedBatchNorm, rank_batch_norms
 from torch import nn
 
+from .two_ranks import run_two
+
 pytestmark = pytest.mark.slow
 
-TIMEOUT_S = 500
 RANK = Path(__file__).with_name("batch_norm_rank.py")
 
 Inputs = list[torch.Tensor]
@@ -45,18 +44,7 @@ def compare(tmp_path: Path) -> Compare:
         weights = [torch.randn_like(copy.deepcopy(network)(batch)) for batch in inputs]
         torch.save({"network": network, "inputs": inputs, "weights": weights}, tmp_path / "case.pt")
         how = "compiled" if compiled else "eager"
-        ranks = [
-            subprocess.Popen(
-                [sys.executable, str(RANK), str(rank), str(tmp_path), how],
-                stderr=subprocess.PIPE,
-                text=True,
-            )
-            for rank in range(2)
-        ]
-        for process in ranks:
-            _, told = process.communicate(timeout=TIMEOUT_S)
-            assert process.returncode == 0, told[-3000:]
-        halves = [torch.load(tmp_path / f"made-{rank}.pt", weights_only=False) for rank in range(2)]
+        halves = run_two(RANK, tmp_path, how)
         made, gradients, state, evaluated = run_whole(network, inputs, weights)
         for number, (output, gradient) in enumerate(made):
             for place, wanted in enumerate((output, gradient)):

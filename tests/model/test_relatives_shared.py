@@ -2,8 +2,6 @@
 do what one process does with all of it, and what they do as they are.
 """
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +22,7 @@ from .relatives_cases import (
     make_views,
 )
 from .relatives_rank import Case, Made, follow
+from .two_ranks import run_two
 
 RANKED = {
     name: CONFIGS[name]
@@ -39,30 +38,18 @@ for velocity in (0.0, 0.5):
         TWO,
     )
 RANK_STEPS = 4
-TIMEOUT_S = 550
 
 
-def make_case(config: ModelConfig, sizes: tuple[int, ...], *, compiled: bool = False) -> Case:
+def make_case(config: ModelConfig, sizes: tuple[int, ...]) -> Case:
     batches = [(make_views(sizes, seed=step), make_index(step=step)) for step in range(RANK_STEPS)]
     state = build(config, sizes=sizes).state_dict()
-    return Case(config, make_course(sizes), state, batches, compiled)
+    return Case(config, make_course(sizes), state, batches)
 
 
 def run_ranks(cases: dict[str, Case], folder: Path) -> list[dict[str, Made]]:
     """What two processes have made of them, each."""
     torch.save({name: tuple(case) for name, case in cases.items()}, folder / "cases.pt")
-    ranks = [
-        subprocess.Popen(
-            [sys.executable, relatives_rank.__file__, str(folder), str(rank)],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in ranks:
-        _, told = process.communicate(timeout=TIMEOUT_S)
-        assert process.returncode == 0, told[-3000:]
-    halves = [torch.load(folder / f"made-{rank}.pt", weights_only=False) for rank in range(2)]
+    halves = run_two(Path(relatives_rank.__file__), folder)
     return [{name: Made(*made) for name, made in half.items()} for half in halves]
 
 
