@@ -2,6 +2,7 @@
 
 import platform
 import subprocess
+from collections.abc import Mapping
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -23,10 +24,16 @@ def describe_versions() -> dict[str, str]:
     }
 
 
-def describe_version() -> str:
-    """In one line."""
-    commit = find_commit()
-    return f"swiftsiam {metadata.version('swiftsiam')}" + (f", commit {commit}" if commit else "")
+def describe_version(versions: Mapping[str, str] | None = None) -> str:
+    """In one line.
+
+    Args:
+        versions: as `describe_versions` has told them; None: of this process.
+    """
+    if versions is None:
+        versions = {"swiftsiam": metadata.version("swiftsiam"), "commit": find_commit() or ""}
+    commit = versions.get("commit")
+    return f"swiftsiam {versions['swiftsiam']}" + (f", commit {commit}" if commit else "")
 
 
 @cache

@@ -11,13 +11,11 @@ from ..errors import BadSampleError, UserError
 from . import Format, Peek, digest_of
 from .kinds import EXTENSIONS, is_hidden
 from .look import look_into
+from .parts import HELD_OUT, TRAIN, offer_parts
 from .paths import shown
 from .scan import Scan
 from .shard_files import why_not_shards
 
-_TRAIN = ("train", "training")
-_HELD_OUT = ("val", "valid", "validation", "test", "testing")
-"""Names of a data set's parts, as people call them; the first that is there is offered."""
 _LOOK = 20
 """Folders at most."""
 
@@ -158,17 +156,12 @@ def _refuse_parts(root: Path, by_class: list[tuple[str, list[str]]], *, field: s
     Only where one of them holds folders with pictures: a class may be called "train".
     """
     names = {name.lower(): name for name, _ in by_class}
-    if not names or not set(names) <= {*_TRAIN, *_HELD_OUT}:
+    if not names or not set(names) <= {*TRAIN, *HELD_OUT}:
         return
     if not any("/" in key[len(name) + 1 :] for name, keys in by_class for key in keys):
         return
-    train = next((names[name] for name in _TRAIN if name in names), None)
-    held_out = next((names[name] for name in _HELD_OUT if name in names), None)
-    first, second = (held_out, train) if field == "data.val_path" else (train, held_out)
-    remedy = f"{field}={shown(root / (first or second or ''))}"
-    if field == "data.path" and train and held_out:
-        remedy += f" data.val_path={shown(root / held_out)}"
     parts = " and ".join(f"{name}/" for name, _ in by_class)
     raise UserError(
-        f"{field}={shown(root)}: holds {parts} with the class folders inside; give {remedy}"
+        f"{field}={shown(root)}: holds {parts} with the class folders inside; give "
+        f"{offer_parts(root, names, field=field)}"
     )

@@ -8,12 +8,11 @@ from typing import NamedTuple
 
 from ..errors import UserError
 from .kinds import HIDDEN, OTHER, is_hidden
+from .parts import HELD_OUT, TRAIN, offer_parts
 from .paths import shown
 
 SUFFIX = ".parquet"
 _SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})(?:-[0-9a-f]{16})?\.parquet")
-_TRAIN = ("train", "training")
-_HELD_OUT = ("val", "valid", "validation", "dev", "test", "testing")
 
 
 class _Shard(NamedTuple):
@@ -88,16 +87,11 @@ def list_files(path: Path, *, field: str) -> tuple[list[Path], tuple[tuple[str, 
 
 def _refuse_parts(folder: Path, parts: dict[str, list[str]], *, field: str) -> None:
     """Say so where a folder holds training and test files, which would be learnt as one set."""
-    if len(parts) < 2 or not parts.keys() & {*_TRAIN, *_HELD_OUT}:
+    if len(parts) < 2 or not parts.keys() & {*TRAIN, *HELD_OUT}:
         return
-    train = next((name for name in _TRAIN if name in parts), None)
-    held_out = next((name for name in _HELD_OUT if name in parts), None)
-    first, second = (held_out, train) if field == "data.val_path" else (train, held_out)
-    remedy = f"{field}={shown(folder / (first or second or ''))}"
-    if field == "data.path" and train and held_out:
-        remedy += f" data.val_path={shown(folder / held_out)}"
+    offer = offer_parts(folder, {name: name for name in parts}, field=field)
     names = shown(" and ".join(sorted(parts)))
-    raise UserError(f"{field}={shown(folder)}: holds the parts {names}; give {remedy}")
+    raise UserError(f"{field}={shown(folder)}: holds the parts {names}; give {offer}")
 
 
 def _refuse_gaps(folder: Path, names: list[str], *, field: str) -> None:

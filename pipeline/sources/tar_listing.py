@@ -10,7 +10,7 @@ import numpy as np
 
 from ..errors import UserError
 from . import digest_of
-from .folder import _HELD_OUT, _TRAIN
+from .parts import HELD_OUT, TRAIN
 from .tar_labels import read_labels
 from .tar_walk import Walk
 
@@ -115,7 +115,7 @@ def _classes(
     if not names:
         return (), dict.fromkeys(ways, -1)
     is_deep = any(len(parts) > depth + 1 for parts in split.values())
-    if is_deep and {name.lower() for name in names} <= {*_TRAIN, *_HELD_OUT}:
+    if is_deep and {name.lower() for name in names} <= {*TRAIN, *HELD_OUT}:
         raise UserError(
             f"{told}: holds {' and '.join(f'{name}/' for name in names)} with the class folders "
             "inside; pack each by itself (tar -cf PART.tar -C PART .) and give one of the archives"

@@ -80,7 +80,7 @@ def open_labelled(
     seed, max_bank = config.train.seed, config.eval.max_bank
     voting = choose_indices(len(bank), limit=max_bank, seed=seed)
     if splits:
-        fifth = choose_indices(len(queries), limit=max(len(queries) // 5, 1), seed=seed + 1)
+        fifth = choose_indices(len(queries), limit=num_asking(len(queries)), seed=seed + 1)
         voting = np.setdiff1d(voting, fifth)
         asking = fifth[:: -(-len(fifth) // (max_queries or len(fifth)))]
     else:
@@ -90,6 +90,11 @@ def open_labelled(
         queries=open_eval_loader(config, queries, asking, world or World()),
         query_labels=labels,
     )
+
+
+def num_asking(count: int) -> int:
+    """Of so many pictures, where some ask and the others vote."""
+    return max(count // 5, 1)
 
 
 def match_classes(known: Source, asked: Source, *, fields: tuple[str, str]) -> torch.Tensor:

@@ -9,13 +9,13 @@ from typing import Any
 from ...pipeline.errors import UserError
 from ...pipeline.sources import Source, open_source
 from ..config import Config, read_config, replace, split_override
-from ..demo import prepare_generated
 from ..device import choose_device
 from ..versions import describe_version
+from .data_set import add_data, count_labelled, describe_data, find_data
 from .grid import refuse_own
 from .length import NUM_EVALUATIONS, choose_length
 from .pace import measure_apart
-from .plan import PLAN, Plan, Planned, describe_data, fill_rows, read_plan, write_plan
+from .plan import PLAN, Plan, Planned, fill_rows, read_plan, write_plan
 from .runs import RUNS
 from .seats import make_seats
 from .table import Table
@@ -23,7 +23,6 @@ from .table import Table
 _RUN_S = 240.0
 """Of each run, where no budget is given."""
 _RECIPES = {"cpu": "cifar10-cpu", "cuda": "cifar10-r18-800ep"}
-_VAL_NAMES = ("val", "test")
 _MANY = 10**6  # pictures; whether there are enough is seen when they are there
 
 
@@ -55,7 +54,7 @@ def begin_plan(
         raise UserError(f"--out={out}: holds runs, and no {PLAN} that they are of; choose another")
     recipe = _read_recipe(asked)
     fill_rows(table, recipe, num_pictures=_MANY)  # a mistake in it comes before the pictures
-    config = _add_data(recipe, asked)
+    config = add_data(recipe, asked.data, asked.val)
     assert config.data.path is not None
     source = open_source(config.data.path, field="--data")
     epochs, pictures = _choose(table, config, asked, source, tell=tell)
@@ -77,8 +76,9 @@ def begin_plan(
         epochs=epochs,
         limit=limit,
         config=config,
-        data=describe_data(source),
+        data=describe_data(config, source),
         version=describe_version(),
+        named=_name_data(asked),
         options=_name_options(asked),
         budget_s=asked.budget_s,
     )
@@ -90,6 +90,12 @@ def _name_options(asked: Asked) -> tuple[str, ...]:
     """What changes the recipe."""
     config = ["--config", asked.config] if asked.config else []
     return (*config, *(text for override in asked.overrides for text in ("--set", override)))
+
+
+def _name_data(asked: Asked) -> tuple[str, ...]:
+    """What names the pictures, whatever their paths are."""
+    options = ("--data", asked.data), ("--val", asked.val)
+    return tuple(f"{option} {option[2:].upper()}" for option, path in options if path)
 
 
 def _check(asked: Asked) -> None:
@@ -117,11 +123,6 @@ def _read_recipe(asked: Asked) -> Config:
     )
 
 
-def _add_data(recipe: Config, asked: Asked) -> Config:
-    path, val = _find_data(asked)
-    return replace(recipe, data={"path": path, "val_path": val, "limit": None})
-
-
 def _choose(
     table: Table, config: Config, asked: Asked, source: Source, *, tell: Callable[[str], None]
 ) -> tuple[int, int]:
@@ -135,16 +136,20 @@ def _choose(
     tell(f"measuring the pace of {config.model.backbone} …")
     pace = measure_apart(config, seats)
     tell(f"{pace:,.0f} images/s, end-to-end" + f", each of {len(seats)}" * (len(seats) > 1))
-    epochs, pictures = 0, len(source)
-    for _ in range(2):  # fewer pictures may leave rows out, whose time is the others'
+    bank, queries = count_labelled(config, source)
+    epochs, pictures, planned = 0, len(source), 0
+    # Fewer pictures may leave rows out, whose time is the others'. More pictures than that would
+    # bring them back: the time goes into epochs.
+    while planned != len(rows):
+        planned = len(rows)
         epochs, pictures = choose_length(
             rows,
             config,
             budget_s=budget_s,
             pace=pace,
-            num_pictures=len(source),
-            num_bank=len(source),
-            num_queries=_count_queries(config),
+            num_pictures=pictures,
+            num_bank=bank,
+            num_queries=queries,
             seeds=asked.seeds,
             jobs=len(seats),
         )
@@ -161,26 +166,6 @@ def _check_rows(rows: Sequence[Planned], left_out: Sequence[str]) -> None:
         )
 
 
-def _find_data(asked: Asked) -> tuple[str, str | None]:
-    """Where to train, and where to ask."""
-    if asked.data is None:
-        return prepare_generated()
-    folder = Path(asked.data)
-    if asked.val is None and (folder / "train").is_dir():
-        for name in _VAL_NAMES:
-            if (folder / name).is_dir():
-                return str(folder / "train"), str(folder / name)
-    source = open_source(asked.data, field="--data")
-    data = str(asked.data)
-    return data, str(asked.val) if asked.val else data if source.classes else None
-
-
-def _count_queries(config: Config) -> int:
-    if config.data.val_path is None:
-        return 0
-    return len(open_source(config.data.val_path, field="--val"))
-
-
 def _write(plan: Plan, out: Path) -> None:
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -191,7 +176,9 @@ def _write(plan: Plan, out: Path) -> None:
         ) from error
 
 
-def continue_plan(out: Path, name: str, table: Table, asked: Asked) -> Plan:
+def continue_plan(
+    out: Path, name: str, table: Table, asked: Asked, *, tell: Callable[[str], None]
+) -> Plan:
     """The plan that lies there, with more seeds where they are asked for.
 
     Raises:
@@ -212,24 +199,26 @@ def continue_plan(out: Path, name: str, table: Table, asked: Asked) -> Plan:
             "another one"
         )
     assert plan.config.data.path is not None
-    found = describe_data(open_source(plan.config.data.path, field="--data"))
-    if found["digest"] != plan.data["digest"]:
+    found = describe_data(plan.config, open_source(plan.config.data.path, field="--data"))
+    if not found.is_of(plan.data):
         raise UserError(
-            f"--data: not the pictures that the table was begun with ({plan.data['count']:,} then, "
-            f"{found['count']:,} now, or others); put those back, or choose another --out"
+            f"--data: not the pictures that the table was begun with ({plan.data.count:,} then, "
+            f"{found.count:,} now, or others); put those back, or choose another --out"
         )
     if asked.seeds > plan.seeds:
         plan = dataclasses.replace(plan, seeds=asked.seeds)
         _write(plan, out)
+    if describe_version() != plan.version:
+        tell(f"begun by {plan.version}; goes on by {describe_version()}, which the page tells")
     return plan
 
 
 def _find_differing(plan: Plan, asked: Asked) -> list[tuple[str, Any]]:
     """What was given and is not as it was begun."""
-    config = plan.config
+    config, count = plan.config, plan.data.count
     differing: list[tuple[str, Any]] = []
     if asked.data is not None:
-        path, val = _find_data(asked)
+        path, val = find_data(asked.data, asked.val)
         if (path, val) != (config.data.path, config.data.val_path):
             differing.append((f"--data={asked.data}", config.data.path))
     options = _name_options(asked)
@@ -240,6 +229,6 @@ def _find_differing(plan: Plan, asked: Asked) -> list[tuple[str, Any]]:
         differing.append((f"--budget={asked.budget_s / 60:g}", was))
     if asked.epochs is not None and asked.epochs != plan.epochs:
         differing.append((f"--epochs={asked.epochs}", plan.epochs))
-    if asked.pictures is not None and asked.pictures != plan.num_pictures:
+    if asked.pictures is not None and min(asked.pictures, count) != plan.num_pictures:
         differing.append((f"--pictures={asked.pictures}", plan.num_pictures))
     return differing

@@ -1,11 +1,15 @@
 """`swiftsiam lab`: the paper's tables, run on this machine."""
 
 import argparse
+import contextlib
+import dataclasses
+import errno
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 from ...pipeline.arguments import Parser, data_path, real, user_path, whole
-from ...pipeline.errors import UserError, one_line
+from ...pipeline.errors import MachineError, UserError, one_line
 from ...pipeline.files import absolute, write_atomically
 from ..config import to_plain
 from ..pretrain import EXIT_STOPPED
@@ -64,8 +68,8 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--data",
         type=data_path,
-        help="pictures in class folders, or a folder with train and val or test in it (generated "
-        "pictures)",
+        help="pictures in class folders, or a folder with train and val or test in it (the "
+        "recipe's own, or generated pictures)",
     )
     parser.add_argument(
         "--val", type=data_path, help="labelled pictures for kNN (a fifth of --data)"
@@ -102,7 +106,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         "or 1)",
     )
     parser.add_argument(
-        "--out", metavar="DIR", type=user_path, help="where all is kept (results/lab/TABLE)"
+        "--out",
+        metavar="DIR",
+        type=user_path,
+        help="where all is kept (results/lab/TABLE; of a sweep results/lab/sweep, so that a second "
+        "one needs another)",
     )
 
 
@@ -126,20 +134,35 @@ def main(argv: list[str]) -> int:
         jobs=args.jobs,
     )
     if (out / PLAN).exists():
-        plan = continue_plan(out, name, table, asked)
+        plan = continue_plan(out, name, table, asked, tell=_tell)
     else:
         plan = begin_plan(out, name, table, asked, tell=_tell)
     _tell_plan(plan, out)
-    for text in borrow_runs(plan, out):
-        _tell(text)
     seats = make_seats(args.jobs, plan.config.train.device)
-    is_done = run_all(plan, out, seats=seats, tell=_tell, after_each=lambda: _write(plan, out))
-    _write(plan, out)
+    with _writing(out):
+        for text in borrow_runs(plan, out):
+            _tell(text)
+        is_done = run_all(plan, out, seats=seats, tell=_tell, after_each=lambda: _write(plan, out))
+        _write(plan, out)
     if not is_done:
         _tell(f"stopped after saving; the same command goes on, by --out {out}")
         return EXIT_STOPPED
     print((out / PAGE).read_text(), end="")
     return 0
+
+
+@contextlib.contextmanager
+def _writing(out: Path) -> Iterator[None]:
+    """Tell in one line what could not be written, such as to a disk that is full."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.EMFILE, errno.ENFILE):  # a limit that is told by itself
+            raise
+        raise MachineError(
+            f"--out={out}: could not be written to ({error.strerror or error}); what was saved "
+            "before is kept: make room, then the same command goes on"
+        ) from error
 
 
 def _choose(args: argparse.Namespace) -> tuple[str, Table]:
@@ -198,7 +221,7 @@ def _draw(plan: Plan, outcomes: list[Outcome]) -> bytes:
     table = plan.table
     if 1 <= len(table.grid) <= 2 and len(outcomes) == len(table.rows):
         return draw_grid(table.title, table.grid, outcomes)
-    return draw_table(table.title, outcomes, batch_size=plan.config.train.batch_size)
+    return draw_table(table.title, outcomes)
 
 
 def _write(plan: Plan, out: Path) -> None:
@@ -210,7 +233,7 @@ def _write(plan: Plan, out: Path) -> None:
         "table": plan.name,
         "epochs": plan.epochs,
         "pictures": plan.num_pictures,
-        "data": plan.data,
+        "data": dataclasses.asdict(plan.data),
         "version": plan.version,
         "options": plan.options,
         "config": to_plain(plan.config),

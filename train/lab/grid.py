@@ -45,6 +45,8 @@ def build_grid(keys: Sequence[str]) -> Table:
         values = [value.strip() for value in text.partition("=")[2].split(",")]
         if not all(values) or len(set(values)) < len(values):
             raise UserError(f"{text}: takes values between commas, each of them once")
+        if "{" in text:
+            raise UserError(f"{text}: braces are for the laboratory's own tables; give numbers")
         if name in (known for known, _ in axes):
             raise UserError(f"{name}: given twice; put all of its values behind one")
         axes.append((name, values))
@@ -59,7 +61,7 @@ def build_grid(keys: Sequence[str]) -> Table:
         rows.append(Row(name=f"{number:02d}", what=told, overrides=overrides))
     return Table(
         title=f"A sweep over {' and '.join(names)}",
-        source="A sweep",
+        source="All combinations of their values",
         rows=tuple(rows),
         grid=tuple((name, tuple(values)) for name, values in axes),
     )

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..canvas import new_figure
 from ..reporting.picture import plain, to_png
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 _PANELS = (("knn", "kNN, %", ".1f"), ("z_std", "z_std·√d", ".2f"), ("loss", "loss", ".3f"))
+_LARGE, _SMALL = 9, 7
 _CELL_WIDTH, _CELL_HEIGHT, _FRAME = 0.95, 0.5, 1.7
 
 
@@ -34,12 +35,12 @@ def draw_grid(title: str, grid: Grid, outcomes: Sequence[Outcome]) -> bytes:
     for (name, heading, form), axes in zip(
         _PANELS, figure.subplots(1, len(_PANELS), squeeze=False)[0], strict=True
     ):
-        values = [_value(outcome, name) for outcome in outcomes]
+        cells = [_read(outcome, name, form) for outcome in outcomes]
         table = [
-            values[number * len(columns) : (number + 1) * len(columns)]
+            cells[number * len(columns) : (number + 1) * len(columns)]
             for number in range(len(rows))
         ]
-        _draw(axes, table, form=form)
+        _draw(axes, table)
         axes.set_title(heading, fontsize=10.5, loc="left")
         axes.set_xticks(range(len(columns)), map(plain, columns), fontsize=9)
         axes.set_xlabel(plain(grid[-1][0]), fontsize=9)
@@ -50,23 +51,31 @@ def draw_grid(title: str, grid: Grid, outcomes: Sequence[Outcome]) -> bytes:
     return to_png(figure)
 
 
-def _value(outcome: Outcome, name: str) -> float:
-    spread = outcome.spread(name)
-    return math.nan if spread is None else spread.mean
+class _Cell(NamedTuple):
+    value: float
+    """NaN: there is none."""
+    text: str
 
 
-def _draw(axes: "Axes", table: list[list[float]], *, form: str) -> None:
+def _read(outcome: Outcome, name: str, form: str) -> _Cell:
+    spread, state = outcome.spread(name), outcome.tell_states()
+    lines = [
+        *([format(spread.mean, form)] if spread else []),
+        *([state] if state != "trained" else []),
+    ]
+    return _Cell(spread.mean if spread else math.nan, "\n".join(lines) or "–")
+
+
+def _draw(axes: "Axes", table: list[list[_Cell]]) -> None:
     from matplotlib import colormaps
 
     colours: Any = colormaps["cividis"].with_extremes(bad="#dddddd")
-    axes.imshow(table, cmap=colours, aspect="auto")
-    known = [value for values in table for value in values if not math.isnan(value)]
+    axes.imshow([[cell.value for cell in cells] for cells in table], cmap=colours, aspect="auto")
+    known = [cell.value for cells in table for cell in cells if not math.isnan(cell.value)]
     middle = (min(known) + max(known)) / 2 if known else 0.0
-    for number, values in enumerate(table):
-        for place, value in enumerate(values):
-            if math.isnan(value):
-                text, colour = "–", "#555555"
-            else:  # dark on light, light on dark
-                text = format(value, form)
-                colour = "black" if value > middle else "white"
-            axes.text(place, number, text, ha="center", va="center", fontsize=9, color=colour)
+    for number, cells in enumerate(table):
+        for place, (value, text) in enumerate(cells):
+            on_light = math.isnan(value) or value > middle
+            colour = "black" if on_light else "white"
+            size = _SMALL if text.strip("-.0123456789") else _LARGE
+            axes.text(place, number, text, ha="center", va="center", fontsize=size, color=colour)

@@ -69,6 +69,8 @@ def choose_length(
         floors = 2 * (bank + num_queries)  # of one run
         room -= _EVALUATION * (len(longest) * extracted + floors)
     batch = config.train.batch_size
+    if num_pictures < MIN_STEPS * batch:  # enough for some rows alone, with batches of their own
+        batch = min(parse_row(config, planned.overrides).train.batch_size for planned in rows)
     for pictures in range(num_pictures - num_pictures % batch, 0, -batch):
         epochs = int(room / (costs * pictures))
         if epochs >= _MIN_EPOCHS and pictures >= MIN_STEPS * batch:

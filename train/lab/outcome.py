@@ -1,6 +1,5 @@
 """What the runs of a table have reached."""
 
-import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -16,9 +15,6 @@ from ..run import CONFIG
 from .plan import Plan
 from .runs import Wanted, list_wanted
 from .table import Row
-
-_UNKNOWN_SPREAD = 1.0  # percent, of two figures of one seed each
-_TOLD_APART = 0.5  # percent: less the paper itself calls alike
 
 State = Literal["not run yet", "going on", "diverged", "collapsed", "trained"]
 
@@ -46,14 +42,20 @@ class Outcome:
     """That have figures."""
     states: tuple[State, ...]
     """Of each seed; those of the runs come first."""
+    versions: tuple[str, ...] = ()
+    """Of the project, by which runs were ended."""
 
-    def spread(self, name: str) -> Spread | None:
-        """Of the last value of a figure, or of kNN, over the runs that came to their end."""
-        values = [
+    def values(self, name: str) -> list[float]:
+        """The last value of a figure, or of kNN, of each run that came to its end."""
+        return [
             value
             for run, state in zip(self.runs, self.states, strict=False)
             if state in ("collapsed", "trained") and (value := last_of(run, name)) is not None
         ]
+
+    def spread(self, name: str) -> Spread | None:
+        """Of these."""
+        values = self.values(name)
         return Spread.of(values) if values else None
 
     def tell_states(self) -> str:
@@ -90,6 +92,7 @@ def read_outcomes(plan: Plan, folder: Path) -> list[Outcome]:
                 row=found[0][0].planned.row,
                 runs=tuple(run for _, run in runs),
                 states=tuple(states + missing),
+                versions=tuple(each.version for each, _ in runs if each.version),
             )
         )
     return outcomes
@@ -115,50 +118,6 @@ def lone_picture_std(batch_size: int) -> float:
     """
     share = 1 / batch_size
     return 2 * math.sqrt(share * (1 - share))
-
-
-class Order(NamedTuple):
-    """How far ours is the paper's order: pairs (better, worse) of the paper."""
-
-    same: list[tuple[str, str]]
-    """So here, by more than the spread."""
-    undecided: list[tuple[str, str]]
-    reversed: list[tuple[str, str]]
-
-
-def compare_order(outcomes: Sequence[Outcome]) -> Order:
-    """Each pair of a family that the paper tells apart, by kNN here."""
-    order = Order([], [], [])
-    known = [o for o in outcomes if isinstance(o.row.published, float | int) and o.spread("knn")]
-    for better, worse in itertools.permutations(known, 2):
-        is_family = better.row.family == worse.row.family
-        gap = round(_published(better) - _published(worse), 6)  # as it is printed
-        if not is_family or gap < _TOLD_APART:
-            continue
-        difference, spread = _difference(better, worse)
-        pair = better.row.what, worse.row.what
-        if abs(difference) <= spread:
-            order.undecided.append(pair)
-        elif difference > 0:
-            order.same.append(pair)
-        else:
-            order.reversed.append(pair)
-    return order
-
-
-def _published(outcome: Outcome) -> float:
-    assert isinstance(outcome.row.published, float | int)
-    return float(outcome.row.published)
-
-
-def _difference(one: Outcome, other: Outcome) -> tuple[float, float]:
-    """Of kNN, and what it must exceed: the deviations together."""
-    a, b = one.spread("knn"), other.spread("knn")
-    assert a
-    assert b
-    if a.deviation is None or b.deviation is None:
-        return a.mean - b.mean, _UNKNOWN_SPREAD
-    return a.mean - b.mean, a.deviation + b.deviation
 
 
 def to_records(outcomes: Sequence[Outcome]) -> list[dict[str, Any]]:

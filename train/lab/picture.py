@@ -18,19 +18,19 @@ _PANELS = (
     ("z_std", "train", Axis("z_std·√d (dotted: collapsed)", 0, 1.1)),
     ("knn", "knn", Axis("kNN, % (dotted: before training)")),
 )
+_DOTTED: dict[str, Any] = {"linestyle": ":", "color": "#555555", "linewidth": 1.2}
 _START = "random initialisation"
 _WIDTH, _HEIGHT, _LEGEND_ROW = 13.2, 3.9, 0.25
 _LEGEND_COLUMNS = 4
 _FEW = 8  # points
 
 
-def draw_table(title: str, outcomes: Sequence[Outcome], *, batch_size: int) -> bytes:
+def draw_table(title: str, outcomes: Sequence[Outcome]) -> bytes:
     """A PNG: one colour a row, a thin line for each seed and a thick one for their mean.
 
     Args:
         title: of the whole.
         outcomes: of its rows.
-        batch_size: of the recipe, for the line of collapse.
     """
     from matplotlib.lines import Line2D
 
@@ -45,9 +45,8 @@ def draw_table(title: str, outcomes: Sequence[Outcome], *, batch_size: int) -> b
         if name == "knn":
             _draw_floor(axes, outcomes)
         if name == "z_std":
-            axes.axhline(
-                lone_picture_std(batch_size), linestyle=":", color="#555555", linewidth=1.2
-            )
+            for size in {run.config.train.batch_size for outcome in shown for run in outcome.runs}:
+                axes.axhline(lone_picture_std(size), **_DOTTED)
         _finish(axes, axis)
     handles = [Line2D([], [], color=hue, linewidth=2.5) for hue in hues]
     names = [plain(_name(outcome)) for outcome in shown]
@@ -82,7 +81,7 @@ def _draw_floor(axes: "Axes", outcomes: Sequence[Outcome]) -> None:
     """kNN of the network as it is before training, where a run has measured it."""
     for run in (run for outcome in outcomes for run in outcome.runs):
         if _START in run.floors:
-            axes.axhline(run.floors[_START], linestyle=":", color="#555555", linewidth=1.2)
+            axes.axhline(run.floors[_START], **_DOTTED)
             return
 
 

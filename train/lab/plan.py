@@ -17,8 +17,8 @@ from ...model.method import Course, build_method
 from ...pipeline.augment.spec import build_train_specs
 from ...pipeline.errors import UserError
 from ...pipeline.files import write_atomically
-from ...pipeline.sources import Source
 from ..config import Config, parse_config, to_plain
+from .data_set import DataSet
 from .table import Row, Table
 
 PLAN = "lab.json"
@@ -51,10 +51,11 @@ class Plan:
     """Pictures to train on; None: all."""
     config: Config
     """The recipe that each row is laid over, epochs and pictures included."""
-    data: dict[str, Any]
-    """Digest and number of the pictures, number of classes."""
+    data: DataSet
     options: tuple[str, ...] = ()
     """Of the command line, as far as they changed the recipe."""
+    named: tuple[str, ...] = ()
+    """Of the command line, as far as they name pictures."""
     version: str = ""
     """Of the project, when the table was begun."""
     budget_s: float | None = None
@@ -63,7 +64,7 @@ class Plan:
     @property
     def num_pictures(self) -> int:
         """That are trained on in an epoch."""
-        return self.limit or self.data["count"]
+        return self.limit or self.data.count
 
 
 def parse_row(config: Config, overrides: Sequence[str]) -> Config:
@@ -91,6 +92,7 @@ def scale_of(config: Config, *, num_pictures: int) -> dict[str, int]:
         "epochs": epochs,
         "half_epochs": max(epochs // 2, 1),
         "quarter_epochs": max(epochs // 4, 1),
+        "warmup_epochs": min(max(epochs // 10, 1), 10),
         "steps_per_epoch": max(num_pictures // config.train.batch_size, 1),
     }
 
@@ -142,15 +144,6 @@ def _try(config: Config, *, num_pictures: int) -> str | None:
     return None
 
 
-def describe_data(source: Source) -> dict[str, Any]:
-    """What tells one data set from another."""
-    return {
-        "digest": source.digest,
-        "count": len(source),
-        "num_classes": len(source.classes) if source.classes else 0,
-    }
-
-
 def write_plan(plan: Plan, path: Path) -> None:
     """As JSON."""
     plain = dataclasses.asdict(plan) | {"config": to_plain(plan.config)}
@@ -178,7 +171,8 @@ def read_plan(path: Path) -> Plan:
             epochs=plain["epochs"],
             limit=plain["limit"],
             config=parse_config(plain["config"], []),
-            data=plain["data"],
+            data=DataSet(**plain["data"]),
+            named=tuple(plain["named"]),
             options=tuple(plain["options"]),
             version=plain["version"],
             budget_s=plain["budget_s"],

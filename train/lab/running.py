@@ -35,7 +35,7 @@ def run_all(
 ) -> bool:
     """Run what is not done yet. True: to the end; False: stopped, after saving.
 
-    A run that fails takes no others with it, unless it is the first that ends.
+    A run that fails takes no others with it, unless it is the first of the table that ends.
 
     Args:
         plan: of the table.
@@ -71,7 +71,7 @@ def run_all(
                 stop.asked = True  # one that was stopped alone stops all
             else:
                 failures.append(running.describe_failure())
-                if not times:
+                if not times and len(left) == len(wanted):  # so will all others
                     raise MachineError(failures[0])
                 tell(failures[-1])
         if stop.asked and not all(each.is_done for each in left):

@@ -1,10 +1,12 @@
 """The runs that a table asks for."""
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..divergence import NAME as DIVERGED
 from ..run import SUMMARY
+from ..versions import describe_version
 from .plan import Plan, Planned
 
 RUNS, RECIPE, LOGS = "runs", "recipe.yaml", "logs"
@@ -35,6 +37,14 @@ class Wanted:
     def has_diverged(self) -> bool:
         """Whether its loss or a gradient was not finite."""
         return (self.path / DIVERGED).exists()
+
+    @property
+    def version(self) -> str | None:
+        """Of the project, by which it came to its end; None: it has not, or does not tell."""
+        try:
+            return describe_version(json.loads((self.path / SUMMARY).read_bytes())["versions"])
+        except (OSError, ValueError, KeyError):
+            return None
 
     @property
     def overrides(self) -> list[str]:

@@ -52,3 +52,8 @@ class Table:
     """What must be known to read it."""
     grid: Grid = ()
     """Of a sweep: its keys and their values; the rows are all combinations of them."""
+
+    @property
+    def is_of_paper(self) -> bool:
+        """Whether the paper has figures of it."""
+        return any(row.published is not None for row in self.rows)

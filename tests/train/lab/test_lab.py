@@ -1,12 +1,15 @@
 """`swiftsiam lab` as a user runs it."""
 
+import errno
 import json
 import shutil
 import signal
 from pathlib import Path
 
 import pytest
+from swiftsiam.pipeline.errors import MachineError
 from swiftsiam.pipeline.machine import num_cores
+from swiftsiam.train.lab.command import _writing
 from swiftsiam.train.lab.outcome import lone_picture_std
 from swiftsiam.train.lab.tables import TABLES
 
@@ -67,7 +70,8 @@ def test_a_table_is_run_stopped_continued_and_told(
     assert "the same command goes on" in out
     first = (tmp_path / "out/runs/simsiam-s0/metrics.jsonl").read_bytes()
 
-    done = cli(*command, "--jobs", str(min(num_cores(), 2)))
+    # More pictures than there are were all of them.
+    done = cli(*command, "--pictures", "900", "--jobs", str(min(num_cores(), 2)))
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1] == "1 of 4 runs are there already"
     assert (tmp_path / "out/runs/simsiam-s0/metrics.jsonl").read_bytes() == first
@@ -92,6 +96,16 @@ def test_a_table_is_run_stopped_continued_and_told(
     refused(here(*other), "--out", "holds the table stop-gradient")
     (tmp_path / "out/lab.json").unlink()
     refused(here(*other), "--out", "holds runs")
+
+
+def test_a_disk_that_is_full_is_told() -> None:
+    with (
+        pytest.raises(MachineError, match=r"--out=there: .*\(full\).*make room"),
+        _writing(Path("there")),
+    ):
+        raise OSError(errno.ENOSPC, "full")
+    with pytest.raises(OSError, match="many"), _writing(Path("there")):
+        raise OSError(errno.EMFILE, "many")
 
 
 def test_one_picture_makes_up_for_all_others() -> None:

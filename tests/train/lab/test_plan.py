@@ -92,6 +92,14 @@ def test_a_budget_too_short_is_refused_and_says_what_it_takes() -> None:
         choose_length(rows, CPU, budget_s=60 * (needed - 0.1), pace=400.0, **sizes)
 
 
+@pytest.mark.parametrize(("epochs", "warm_up"), [(8, 1), (100, 10), (800, 10)])
+def test_large_batches_are_warmed_up_over_a_tenth_of_short_runs(epochs: int, warm_up: int) -> None:
+    config = replace(CPU, train={"epochs": epochs})
+    rows, _ = fill_rows(TABLES["batch-size"], config, num_pictures=50_000)
+    found = [parse_row(config, planned.overrides).optim.warmup_epochs for planned in rows]
+    assert found == [None] * 4 + [warm_up] * 3
+
+
 @pytest.mark.parametrize("name", TABLES)
 def test_a_plan_survives_its_file(name: str, tmp_path: Path) -> None:
     write_plan(make_plan(name), tmp_path / "lab.json")
@@ -123,6 +131,7 @@ def test_a_grid_is_all_combinations() -> None:
         (["optim.base_lr=1,1"], "each of them once"),
         (["optim.base_lr=1,,2"], "each of them once"),
         (["optim.base_lr=1", "optim.base_lr=2"], "given twice"),
+        (["model.projection_dim={width},{widht}"], "braces"),
         (["optim.base_lr=" + ",".join(map(str, range(101)))], "100 at most"),
     ],
 )

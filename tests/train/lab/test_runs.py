@@ -1,5 +1,6 @@
 """The runs of a table: what fails, what is asked for again, what goes side by side."""
 
+import dataclasses
 import os
 import signal
 import subprocess
@@ -72,10 +73,26 @@ def test_a_run_that_fails_takes_no_others_with_it(make_table: MakeTable, begun: 
 
 
 def test_a_first_run_that_fails_is_told_at_once(make_table: MakeTable, begun: list[str]) -> None:
-    plan, folder = make_table("symmetry", {"simsiam": [1.0]})
+    plan, folder = make_table("symmetry", {})
+    rows = plan.rows[1:]
     with pytest.raises(MachineError, match="asymmetric-s0"):
-        run_all(plan, folder, tell=lambda _: None, after_each=lambda: None)
+        run_all(
+            dataclasses.replace(plan, rows=rows),
+            folder,
+            tell=lambda _: None,
+            after_each=lambda: None,
+        )
     assert begun == ["asymmetric-s0"]
+
+
+def test_one_that_always_fails_keeps_no_other_seed_back(
+    make_table: MakeTable, begun: list[str]
+) -> None:
+    plan, folder = make_table("symmetry", {"simsiam": [1.0], "asymmetric-2x": [1.0]})
+    plan = dataclasses.replace(plan, seeds=2)
+    with pytest.raises(MachineError, match="2 of 4 runs failed"):
+        run_all(plan, folder, tell=lambda _: None, after_each=lambda: None)
+    assert begun == ["asymmetric-s0", "simsiam-s1", "asymmetric-s1", "asymmetric-2x-s1"]
 
 
 def test_runs_go_side_by_side_each_in_its_seat(
@@ -124,7 +141,7 @@ def test_a_failing_first_run_stops_the_others(
 ) -> None:
     program = "import signal, sys; 'asym' in sys.argv[1] and sys.exit('bad'); signal.pause()"
     fake_runs(monkeypatch, program=program)
-    plan, folder = make_table("symmetry", {"asymmetric-2x": [1.0]})
+    plan, folder = make_table("symmetry", {})
     with pytest.raises(MachineError, match="bad"):
         run_all(plan, folder, seats=[WHOLE] * 2, tell=lambda _: None, after_each=lambda: None)
 
