@@ -48,6 +48,7 @@ class BYOL(Siamese):
     """
 
     axes: ClassVar = {"loss": Axis("loss (-1 is the least)"), **Siamese.axes}
+    predictor_decays: ClassVar = True
 
     def __init__(self, config: Config) -> None:
         super().__init__(config)
@@ -67,6 +68,9 @@ class BYOL(Siamese):
         p1, p2 = self.predictor(z1), self.predictor(z2)
         loss = 0.5 * negative_cosine(p1, target2) + 0.5 * negative_cosine(p2, target1)
         return summarise(loss, [z1, z2])
+
+    def move_to(self, step: int) -> None:
+        self.schedule.done.fill_(step)
 
     def after_step(self) -> None:
         keep = self.schedule.step()

@@ -94,8 +94,11 @@ class Method(nn.Module):
     marks: ClassVar[Literal["label", "index"]] = "label"
     """What `forward` is told of each picture beside its views."""
 
-    keeps_pictures: bool = False
-    """Whether its state holds something of each picture, by its index."""
+    keeps_pictures: str = ""
+    """The key, with its value, by which its state holds something of each picture; or none."""
+
+    least_rows: int = 1
+    """Pictures of a process of which `diagnose` can tell anything."""
 
     backbone: nn.Module
     """What is kept: views (B, 3, H, W) → features (B, num_features)."""
@@ -140,6 +143,11 @@ class Method(nn.Module):
     def parameter_groups(self) -> list[Group]:
         """All that is trained."""
         return [Group([p for p in self.parameters() if p.requires_grad], decays=True)]
+
+    def move_to(self, step: int) -> None:
+        """Called where training goes on over other pictures: the next step is this one of the
+        course that `begin` has told, however many were made before.
+        """
 
     def after_step(self) -> None:
         """Called behind each update, such as for a moving average; nothing here may wait."""

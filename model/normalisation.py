@@ -13,6 +13,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from .ranks import gather_plainly
 
 _STATE = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+_BEHIND = ("drop", "act")
+"""What timm's BatchNormAct2d puts behind the norm, under these names."""
 
 
 class RankedBatchNorm(_BatchNorm):
@@ -24,25 +26,36 @@ class RankedBatchNorm(_BatchNorm):
     def __init__(self, like: _BatchNorm, group: dist.ProcessGroup) -> None:
         """
         Args:
-            like: its parameters and buffers are taken over, the same objects.
+            like: its parameters and buffers are taken over, the same objects; of timm's also
+                the activation that is a part of it.
             group: of ranks.
 
         Raises:
-            ValueError: `like` keeps no running statistics, or averages over all of its life.
+            ValueError: `like` keeps no running statistics, or averages over all of its life, or is
+                a BatchNorm that does something else besides.
         """
+        behind = [name for name, _ in like.named_children()]
+        if type(like).forward is not _BatchNorm.forward and behind != [*_BEHIND]:
+            raise ValueError(f"{like}: does more than normalise, and what is not known")
         if like.momentum is None or not like.track_running_stats:
             raise ValueError(f"{like}: only one with running statistics and a momentum")
         super().__init__(like.num_features, like.eps, like.momentum, like.affine, device="meta")
         for name in _STATE:
             setattr(self, name, getattr(like, name))
+        for name in behind:
+            self.add_module(name, getattr(like, name))
         self._group_name = group.group_name
         self._world_size = group.size()
         self.train(like.training)
 
     def forward(self, input: torch.Tensor) -> torch.Tensor:
         """(B, C, …) → the same shape, dtype and memory format."""
-        if not self.training:
-            return super().forward(input)
+        output = self._normalise(input) if self.training else super().forward(input)
+        for behind in self.children():
+            output = behind(output)
+        return output
+
+    def _normalise(self, input: torch.Tensor) -> torch.Tensor:
         output, mean, var = _Normalise.apply(
             input, self.weight, self.bias, self.eps, self._group_name, self._world_size
         )

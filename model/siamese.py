@@ -25,6 +25,9 @@ class Siamese(Method):
     }
 
     collapsed_std: float = NO_SPREAD
+    least_rows = 4  # of a single one z_std is 0
+    predictor_decays: ClassVar[bool] = False
+    """Whether the predictor's rate follows the schedule whatever `optim.predictor_lr` says."""
     projector: nn.Module
     predictor: nn.Module
 
@@ -89,13 +92,13 @@ class Siamese(Method):
         )
 
     def parameter_groups(self) -> list[Group]:
-        """All but the predictor, and the predictor, whose rate stays: it adapts to the latest
+        """All but the predictor, and the predictor, whose rate may stay: it adapts to the latest
         representations (section 4.2).
         """
         predictor = [p for p in self.predictor.parameters() if p.requires_grad]
         apart = set(map(id, predictor))
         others = [p for p in self.parameters() if p.requires_grad and id(p) not in apart]
-        groups = [Group(others, decays=True), Group(predictor, decays=False)]
+        groups = [Group(others, decays=True), Group(predictor, decays=self.predictor_decays)]
         return [group for group in groups if group.parameters]
 
 

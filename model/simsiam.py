@@ -15,6 +15,9 @@ from .statistics import normalized_std
 # another. The projector's last BatchNorm keeps it up: it falls where few pictures get all.
 COLLAPSED_STD = 0.5
 COLLAPSED_LOSS = -0.85
+LEAST_ROWS = 16
+"""Of fewer pictures z_std stays above its limit when all but one have one projection, and of very
+few it is below in health."""
 
 
 def build(config: ModelConfig) -> "SimSiam":
@@ -31,6 +34,7 @@ class SimSiam(Siamese):
     """Backbone, projector and predictor around one symmetric loss."""
 
     axes: ClassVar = {"loss": Axis("loss (collapsed: -1)"), **Siamese.axes}
+    least_rows = LEAST_ROWS
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__(config)

@@ -9,7 +9,7 @@ def normalized_std(z: torch.Tensor) -> torch.Tensor:
 
     Args:
         z: (B, d) projections of one view; of several processes, those of one. Of few rows it is
-            too low by a share of about 1 / (2 B).
+            too low by a share of about 3 / (4 B), and of one it is 0.
 
     Returns:
         Scalar, float32, on z's device.

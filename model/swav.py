@@ -80,7 +80,10 @@ class SwAV(Siamese):
 
     def forward(self, views: tuple[torch.Tensor, ...], labels: torch.Tensor) -> Output:
         """The swapped prediction; the labels are not used."""
-        z = [self.encode(view) for view in views]
+        # Small views first: in BatchNorm's running statistics the last weigh most, and pictures
+        # are evaluated at the size of the first two.
+        small = [self.encode(view) for view in views[2:]]
+        z = [self.encode(view) for view in views[:2]] + small
         p = [self.predictor(projection) for projection in z]
         with without_autocast(views[0]):
             weight = self._prototypes_now()
@@ -116,6 +119,9 @@ class SwAV(Siamese):
     @torch.no_grad()
     def _normalise_prototypes(self) -> None:
         self.prototypes.weight.copy_(F.normalize(self.prototypes.weight, dim=1))
+
+    def move_to(self, step: int) -> None:
+        self.done.fill_(step)
 
     def after_step(self) -> None:
         self.done += 1

@@ -13,7 +13,7 @@ from annotated_types import Ge, Le, Lt
 from .method import Axis, Course, MethodName, ModelConfig, Output
 from .ranks import Ranks
 from .siamese import Siamese, summarise
-from .simsiam import COLLAPSED_LOSS, COLLAPSED_STD, negative_cosine
+from .simsiam import COLLAPSED_LOSS, COLLAPSED_STD, LEAST_ROWS, negative_cosine
 from .targets import Held, OtherViews, PictureAverage, Shared, Target
 
 
@@ -66,6 +66,12 @@ def cross_entropy(prediction: torch.Tensor, target: torch.Tensor) -> torch.Tenso
 # On CIFAR-10 without BN at the output: 0.048 and 0.061 after 880 steps where the projections become
 # one (losses of -0.999, -0.997), and 0.76 where they do not; without any BN in the heads 0.28.
 _LITTLE_SPREAD = 0.1
+_WITHOUT = (
+    (("hold_steps",), "target", ("held",)),
+    (("target_momentum", "target_velocity"), "target", ("picture_average",)),
+    (("predictor_layers",), "predictor", ("mlp", "fixed")),
+)
+"""Keys, and the values of another one with which alone they do something."""
 _SIMILARITIES = {"cosine": negative_cosine, "cross_entropy": cross_entropy}
 
 
@@ -78,13 +84,15 @@ class Variant(Siamese):
     def __init__(self, config: Config) -> None:
         super().__init__(config)
         self._options = config
-        self.keeps_pictures = config.target == "picture_average"
+        if config.target == "picture_average":
+            self.keeps_pictures = "model.target=picture_average"
         norm = config.head_norm
         self._is_symmetric = config.symmetry == "symmetric"
         self._is_cosine = config.similarity == "cosine"
         has_output_norm = norm in ("output", "predictor")
         if self._is_cosine:
             self.collapsed_std = COLLAPSED_STD if has_output_norm else _LITTLE_SPREAD
+            self.least_rows = LEAST_ROWS
         self._distance = _SIMILARITIES[config.similarity]
         self.projector = self.build_projector(
             hidden_norm=norm != "nowhere", output_norm=has_output_norm
@@ -126,7 +134,21 @@ class Variant(Siamese):
                 f"model.similarity=cross_entropy: model.target={self._options.target} gives unit "
                 "vectors, whose softmax says nothing; set model.similarity=cosine"
             )
+        self._refuse_idle_keys()
         self.target.begin(course, width=self.config.projection_dim)
+
+    def _refuse_idle_keys(self) -> None:
+        """One that is given and does nothing would be taken for a result."""
+        options, default = self._options, Config()
+        for names, key, values in _WITHOUT:
+            if getattr(options, key) in values:
+                continue
+            for name in names:
+                if (value := getattr(options, name)) != getattr(default, name):
+                    raise ValueError(
+                        f"model.{name}={value}: does nothing with model.{key}="
+                        f"{getattr(options, key)}; leave it out, or set model.{key}={values[0]}"
+                    )
 
     def share(self, ranks: Ranks) -> None:
         self.target.share(ranks)

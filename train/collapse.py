@@ -16,14 +16,16 @@ class CollapsedError(Exception):
 class CollapseGuard:
     """Asks the method at each log point, of figures that are there anyhow."""
 
-    def __init__(self, method: Method, *, on_collapse: OnCollapse) -> None:
+    def __init__(self, method: Method, *, on_collapse: OnCollapse, num_rows: int) -> None:
         """
         Args:
             method: in training.
             on_collapse: stop: raise; warn: say so, once; off: nothing.
+            num_rows: pictures of a step in this process, of which its figures are.
         """
         self._method = method
         self._on_collapse = on_collapse
+        self._num_rows = num_rows
         self._num_signs = 0
         self._is_told = False
 
@@ -33,11 +35,18 @@ class CollapseGuard:
         Raises:
             CollapsedError: where that is asked for.
         """
-        if self._on_collapse == "off":
+        if self._on_collapse == "off" or self._is_told:
             return None
+        least = self._method.least_rows
+        if self._num_rows < least:
+            self._is_told = True
+            return (
+                f"train.on_collapse={self._on_collapse}: of {self._num_rows} pictures a process "
+                f"nothing can be told of collapse, and it is not looked for ({least} are enough)"
+            )
         diagnosis = self._method.diagnose(figures)
         self._num_signs = self._num_signs + 1 if diagnosis else 0
-        if diagnosis is None or self._num_signs < _IN_TURN or self._is_told:
+        if diagnosis is None or self._num_signs < _IN_TURN:
             return None
         if self._on_collapse == "stop":
             raise CollapsedError(diagnosis)

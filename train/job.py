@@ -110,6 +110,7 @@ class Job:
             done = done * self.rate.steps_per_epoch // state["steps_per_epoch"]
             self.place = {"epoch": epoch, "position": done * self.config.train.batch_size}
             self.offset = epoch * self.rate.steps_per_epoch + done - self.step
+            self.model.move_to(self.scheduled_step)
         self.loader.load(self.place)
 
 

@@ -26,7 +26,11 @@ class Journal:
         )
         self._job = job
         self._report = report
-        self._guard = CollapseGuard(job.model, on_collapse=job.config.train.on_collapse)
+        self._guard = CollapseGuard(
+            job.model,
+            on_collapse=job.config.train.on_collapse,
+            num_rows=job.loader.options.batch_size,
+        )
         self._usage = Usage.of(job)
         self._begun_at = self._logged_at = job.step
         self._is_told = False

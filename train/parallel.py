@@ -8,12 +8,15 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import torch
+import torch.distributed as dist
+from torch import nn
 from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import bf16_compress_hook
 from torch.nn.parallel import DistributedDataParallel
 
 from ..model.method import Method, Output
 from ..model.normalisation import rank_batch_norms
 from ..model.ranks import Ranks
+from ..pipeline.errors import UserError
 from ..pipeline.world import World
 
 Forward = Callable[..., Output]
@@ -48,12 +51,27 @@ def wrap(model: Method, *, channels_last: bool, compiled: bool, sharing: Sharing
     if not world.is_alone:
         model.share(Ranks.of(world.layer_group))
     if not world.is_alone and sharing.sync_batch_norm:  # seen by the compiler
-        rank_batch_norms(model, world.layer_group)
+        try:
+            rank_batch_norms(model, world.layer_group)
+        except ValueError as error:
+            raise UserError(
+                f"train.sync_batch_norm=true: {error}; set train.sync_batch_norm=false, or choose "
+                "another model.backbone"
+            ) from None
     if compiled:
         # In place, or each key of the state would get a prefix; within the averaging of gradients,
         # whose own code the compiler cannot take.
         model.compile(fullgraph=True, dynamic=False)
     return model if world.is_alone else _average_gradients(model, sharing)
+
+
+@torch.no_grad()
+def lead_buffers(network: nn.Module, world: World) -> None:
+    """The first rank's running statistics on all of them: those that a checkpoint has. Where each
+    rank normalises by its own rows they differ, and features of several would be compared.
+    """
+    for buffer in network.buffers():
+        dist.broadcast(buffer, 0, group=world.group)
 
 
 def unwrap_compiled(model: Method) -> None:
@@ -78,7 +96,9 @@ def _average_gradients(model: Method, sharing: Sharing) -> Forward:
 
 
 def _leave_buffers() -> dict[str, Any]:
-    """No broadcast of running statistics in each forward pass: all ranks compute the same."""
+    """No broadcast of running statistics in each forward pass: all ranks compute the same, or
+    `lead_buffers` when it matters.
+    """
     known = inspect.signature(DistributedDataParallel).parameters
     name = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
     return {name: False}

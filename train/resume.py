@@ -91,6 +91,7 @@ def read_run_config(path: Path, overrides: list[str], *, field: str = "--resume"
             "with, or begin another run"
         )
     stored = replace(parse_config(values, []), run={"dir": str(path)})
+    _refuse_other_method(stored, overrides)
     config = replace(parse_config(values, overrides), run={"dir": str(path)})
     changed = []
     for name in _given(overrides):
@@ -98,13 +99,24 @@ def read_run_config(path: Path, overrides: list[str], *, field: str = "--resume"
         if old == new:
             continue
         if not _is_in(name, MAY_CHANGE):
-            raise UserError(
-                f"{name}={new}: the run was begun with {old}, and that stays; on --resume only "
-                f"these may change: {', '.join(MAY_CHANGE)}"
-            )
+            raise _stays(name, new, old)
         if _is_in(name, _TOLD):
             changed.append(f"{name}: {old} -> {new}")
     return ResumedConfig(stored, config, tuple(changed))
+
+
+def _refuse_other_method(stored: Config, overrides: list[str]) -> None:
+    """Before its keys are read, which are those of another method."""
+    for section, key, value in map(split_override, overrides):
+        if (section, key) == ("model", "method") and value != stored.model.method:
+            raise _stays("model.method", value, stored.model.method)
+
+
+def _stays(name: str, new: Any, old: Any) -> UserError:
+    return UserError(
+        f"{name}={new}: the run was begun with {old}, and that stays; on --resume only these may "
+        f"change: {', '.join(MAY_CHANGE)}"
+    )
 
 
 def refuse_imported(path: Path) -> None:
@@ -209,7 +221,7 @@ def _check_listing(job: "Job", state: dict[str, Any]) -> str | None:
         )
     if job.model.keeps_pictures:
         raise UserError(
-            f"data.on_change=continue: model.method={job.config.model.method} keeps something of "
+            f"data.on_change=continue: {job.model.keeps_pictures} keeps something of "
             f"each picture, and they are others now ({change}); put back those that the run was "
             "begun with, or begin another run"
         )

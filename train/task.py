@@ -19,6 +19,7 @@ from .config import Config
 from .evaluation.encoder import RawPixels
 from .evaluation.labelled import LabelledData, open_labelled
 from .evaluation.monitor import evaluate_knn
+from .parallel import lead_buffers
 from .terminal import format_seconds
 from .usage import count_of
 
@@ -118,6 +119,8 @@ def is_due(config: Config, *, epoch: int) -> bool:
 
 
 def _measure_knn(job: "Job", network: torch.nn.Module, *, max_queries: int | None) -> float:
+    if not (job.world.is_alone or job.config.train.sync_batch_norm):
+        lead_buffers(network, job.world)
     data = open_val_data(job.config, job.source, max_queries=max_queries, world=job.world)
     try:
         return evaluate_knn(network, data, job.config, job.world)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 import torch
 import torch.distributed as dist
+from swiftsiam.model.libraries import build_by_name
 from swiftsiam.model.normalisation import RankedBatchNorm, rank_batch_norms
+from timm.layers.norm_act import BatchNormAct2d
 from torch import nn
 
 from .two_ranks import run_two
@@ -84,8 +86,9 @@ def make_inputs(*shape: int, dtype: torch.dtype, offset: float = 0.0) -> Inputs:
         (nn.BatchNorm1d(5), (2, 5)),  # one row on each rank
         (nn.BatchNorm1d(5, affine=False), (6, 5)),
         (nn.BatchNorm2d(3, momentum=0.3, eps=1e-3), (4, 3, 5, 7)),
+        (BatchNormAct2d(3, act_layer=nn.SiLU), (4, 3, 5, 7)),
     ],
-    ids=["rows", "one row", "without affine", "pictures"],
+    ids=["rows", "one row", "without affine", "pictures", "with an activation"],
 )
 def test_two_ranks_normalise_as_one_process(
     compare: Compare, norm: nn.Module, shape: tuple[int, ...]
@@ -139,6 +142,29 @@ def test_the_network_keeps_its_parameters_and_its_state(alone) -> None:
     ranked.eval()
     plain.eval()
     torch.testing.assert_close(ranked(batch), plain(batch))
+
+
+@pytest.mark.parametrize("name", ["resnetv2_50", "efficientnet_b0", "resnet18"])
+def test_a_network_of_timm_stays_what_it_is(alone, name: str) -> None:
+    """Many of its BatchNorms have their activation in them."""
+    torch.manual_seed(0)
+    network, _ = build_by_name(f"timm/{name}")
+    views = torch.randn(4, 3, 64, 64)
+    expected = copy.deepcopy(network)(views)
+    keys = list(network.state_dict())
+    found = rank_batch_norms(network, alone)
+    assert any(isinstance(module, RankedBatchNorm) for module in found.modules())
+    torch.testing.assert_close(found(views), expected, rtol=1e-3, atol=1e-4)
+    assert list(found.state_dict()) == keys
+
+
+def test_a_batch_norm_that_does_more_is_refused(alone) -> None:
+    class Doubled(nn.BatchNorm1d):
+        def forward(self, input: torch.Tensor) -> torch.Tensor:
+            return 2 * super().forward(input)
+
+    with pytest.raises(ValueError, match="does more than normalise"):
+        rank_batch_norms(nn.Sequential(Doubled(4)), alone)
 
 
 @pytest.mark.parametrize("settings", [{"momentum": None}, {"track_running_stats": False}])

@@ -24,6 +24,7 @@ from .relatives_cases import (
     TWO,
     WITHIN,
     build,
+    make_course,
     make_views,
 )
 from .relatives_rank import follow
@@ -115,6 +116,40 @@ def test_all_that_moves_is_in_the_state(name: str) -> None:
         assert torch.equal(own, wanted)
     for key, own in ends[0].state.items():
         assert torch.equal(own, ends[1].state[key]), key
+
+
+@pytest.mark.parametrize("name", ["byol", "swav"])
+def test_over_other_pictures_a_schedule_goes_on_where_it_would_be(name: str) -> None:
+    """Not by the steps that were made, of which an epoch had others."""
+    model, course = build(CONFIGS[name][0]), make_course()
+    model.move_to(course.num_steps)
+    if name == "byol":
+        assert model.schedule.step() == 1
+        model.move_to(0)
+        assert model.schedule.step() == pytest.approx(model.config.momentum)
+    else:
+        assert model._prototypes_now().requires_grad
+        frozen = model._frozen_steps
+        assert frozen > 0
+        model.move_to(frozen - 1)
+        weight = model.prototypes.weight
+        (slope,) = torch.autograd.grad(model._prototypes_now().sum(), weight)
+        assert not slope.any()
+
+
+def test_byols_predictor_follows_the_schedule() -> None:
+    assert all(group.decays for group in build(CONFIGS["byol"][0]).parameter_groups())
+    constant = build(CONFIGS["simclr with predictor"][0]).parameter_groups()[1]
+    assert not constant.decays
+
+
+def test_statistics_of_evaluation_are_most_of_all_those_of_whole_views() -> None:
+    """The last views that pass weigh most."""
+    model = build(CONFIGS["swav with small views"][0], sizes=MANY)
+    passed: list[int] = []
+    model.backbone.register_forward_pre_hook(lambda _, views: passed.append(views[0].shape[-1]))
+    model(make_views(MANY, seed=0), INDEX)
+    assert passed == sorted(MANY)
 
 
 @pytest.mark.usefixtures("in_float64")

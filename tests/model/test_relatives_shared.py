@@ -96,6 +96,7 @@ COMPILED_STEPS = 2
 COMPILED = ["simclr with both", "byol", "moco", "swav with small views", "swav with both"]
 COMPILED += ["picture average, velocity 0.5"]
 campaign = pytest.mark.campaign
+_RESTING = pytest.param("picture average, velocity 0.0", marks=campaign)
 
 
 def make_compiled_case(name: str) -> Case:
@@ -124,7 +125,7 @@ def compare_norms(made: Made, wanted: Made) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", COMPILED)
+@pytest.mark.parametrize("name", [*COMPILED, _RESTING])
 def test_compiled_in_one_graph(name: str) -> None:
     """No break, and none made anew; losses and gradients are the eager ones."""
     case = make_compiled_case(name)
@@ -142,7 +143,8 @@ def test_compiled_in_one_graph(name: str) -> None:
     [
         name if name in ("simclr with both", "moco") else pytest.param(name, marks=campaign)
         for name in COMPILED
-    ],
+    ]
+    + [_RESTING],
 )
 def test_two_compiled_processes_do_what_one_does(name: str, tmp_path: Path) -> None:
     """What they exchange is lost in no graph."""

@@ -1,6 +1,7 @@
 """SimSiam with its parts exchanged: each against what the paper says of it."""
 
 import dataclasses
+import re
 from typing import Any
 
 import pytest
@@ -241,6 +242,20 @@ def test_a_picture_that_comes_twice_in_a_batch_is_kept_once() -> None:
     model.target(tuple(z), tuple(z), torch.tensor([5, 7, 5]))
     expected = F.normalize(z[:, 0], dim=1).mean(0)
     torch.testing.assert_close(model.target.eta[5], expected)  # type: ignore[index]
+
+
+@pytest.mark.parametrize(
+    ("keys", "words"),
+    [
+        ({"hold_steps": 10}, "model.hold_steps=10: does nothing with model.target=stop_gradient"),
+        ({"target": "held", "target_momentum": 0.5}, "set model.target=picture_average"),
+        ({"target_velocity": 0.5}, "model.target_velocity=0.5: does nothing"),
+        ({"predictor": "identity", "predictor_layers": 3}, "model.predictor=identity; leave it"),
+    ],
+)
+def test_a_key_that_does_nothing_is_refused(keys: dict[str, Any], words: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(words)):
+        build(**keys)
 
 
 @pytest.mark.parametrize("sizes", [(32,), (32, 32, 32), (32, 32, 16, 16)])

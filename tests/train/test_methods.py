@@ -9,7 +9,7 @@ from swiftsiam.pipeline.augment.spec import AugmentConfig
 from swiftsiam.pipeline.config import LoaderConfig
 from swiftsiam.train.preview import draw_preview
 
-from .conftest import Cli, assert_same_run, read_learning, refused, tiny
+from .conftest import Cli, assert_same_run, read_learning, read_weights, refused, tiny
 
 METHODS = {
     "held": ["model.method=simsiam_variant", "model.target=held", "model.hold_steps=3"],
@@ -101,7 +101,22 @@ def test_what_is_kept_of_each_picture_goes_with_no_others(
     assert here(*tiny(data, "run", *METHODS["average"])).returncode == 75
     (data / "train/dark/0.png").rename(data / "train/dark/zero.png")  # as many as before
     resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
-    refused(resumed, "data.on_change=continue", "simsiam_variant", "other names or labels")
+    refused(resumed, "data.on_change", "model.target=picture_average", "other names or labels")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("stops_at_7")
+def test_a_schedule_of_a_methods_own_ends_with_the_run_over_fewer_pictures(
+    pictures: Path, here: Cli, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(pictures, tmp_path / "data"))
+    assert here(*tiny(data, "run", *METHODS["byol"])).returncode == 75
+    for name in ("0.png", "1.png", "2.png"):
+        (data / "train/dark" / name).unlink()
+    resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
+    assert resumed.returncode == 0, resumed.stderr
+    # 10 steps were made, by which it would have ended before: 2 epochs have 8 now.
+    assert read_weights(tmp_path / "run")["schedule.done"] == 8
 
 
 def test_all_views_are_drawn_beside_each_other(pictures: Path, tmp_path: Path) -> None:
@@ -122,5 +137,8 @@ def test_another_method_is_no_way_to_go_on(pictures: Path, here: Cli) -> None:
     assert done.returncode == 0, done.stderr
     changed = here("pretrain", "--resume", "run", "model.momentum=0.5")
     refused(changed, "model.momentum=0.5", "the run was begun with 0.99")
-    refused(here("pretrain", "--resume", "run", "model.method=simsiam"), "model.", "byol")
+    refused(
+        here("pretrain", "--resume", "run", "model.method=simsiam"),
+        *("model.method=simsiam", "begun with byol"),
+    )
     refused(here("export", "run", "--to", "reference", "out.pth"), "was trained by byol")

@@ -2,7 +2,7 @@
 "Exploring Simple Siamese Representation Learning", CVPR 2021; all figures are its own.
 """
 
-from .shorthand import BYOL, MOCO, SIMCLR, SWAV, VARIANT
+from .shorthand import BYOL, MOCO, PREDICTOR, SIMCLR, SWAV, VARIANT
 from .table import BASE, Row, Table
 
 RELATIONS = {
@@ -113,12 +113,12 @@ RELATIONS = {
                 )
                 for name, what, published, more in (
                     ("simclr", "SimCLR", 66.5, ()),
-                    ("simclr-predictor", "SimCLR with predictor", 66.4, ("model.predictor=mlp",)),
+                    ("simclr-predictor", "SimCLR with predictor", 66.4, PREDICTOR),
                     (
                         "simclr-both",
                         "SimCLR with predictor and stop-gradient",
                         66.0,
-                        ("model.predictor=mlp", "model.stop_gradient=true"),
+                        (*PREDICTOR, "model.stop_gradient=true"),
                     ),
                 )
             ),
@@ -132,7 +132,7 @@ RELATIONS = {
                 )
                 for name, what, published, more in (
                     ("swav", "SwAV", 66.5, ()),
-                    ("swav-predictor", "SwAV with predictor", 65.2, ("model.predictor=mlp",)),
+                    ("swav-predictor", "SwAV with predictor", 65.2, PREDICTOR),
                     (
                         "swav-no-stop",
                         "SwAV without stop-gradient",

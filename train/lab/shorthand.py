@@ -3,6 +3,7 @@ recipe's own width.
 """
 
 VARIANT = "model.method=simsiam_variant"
+PREDICTOR = "model.predictor=mlp", "model.predictor_hidden=null"
 SMALL_HEAD = "model.projection_dim={quarter_width}"
 SIMCLR = ("model.method=simclr", SMALL_HEAD, "model.temperature=0.5")
 MOCO = ("model.method=moco", SMALL_HEAD, "model.queue=4096", "model.momentum=0.99")
