@@ -67,7 +67,7 @@ def _tell(spread: Spread | None, form: str) -> str:
 def _tell_reading(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     seeds = "One seed" if plan.seeds == 1 else f"{plan.seeds} seeds: mean ± standard deviation"
     floors = [
-        f"of {size:,} pictures {lone_picture_std(size):.3f}"
+        f"{lone_picture_std(size):.3f} of {size:,} pictures"
         for size in sorted(
             {parse_row(plan.config, p.overrides).train.batch_size for p in plan.rows}
         )
@@ -76,7 +76,7 @@ def _tell_reading(plan: Plan, outcomes: Sequence[Outcome]) -> str:
         f"{seeds}. Loss and z_std·√d are the last that were logged. "
         "Collapsed is what the trainer's guard calls so (`train.on_collapse`). BatchNorm at the "
         "projector's output makes the projections of a batch sum up to zero: all but one can be "
-        f"alike, and z_std·√d is then, {', '.join(floors)} (dotted; healthy: near 1). kNN is of "
+        f"alike, and z_std·√d is then {', '.join(floors)} (dotted; healthy: near 1). kNN is of "
         "the backbone's features"
     )
     if plan.table.is_of_paper:
