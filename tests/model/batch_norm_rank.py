@@ -1,7 +1,6 @@
 """One of two processes that share a batch: normalises its half, and writes what came of it."""
 
 import sys
-from datetime import timedelta
 from pathlib import Path
 
 import torch
@@ -9,14 +8,6 @@ import torch.distributed as dist
 from swiftsiam.model.normalisation import rank_batch_norms
 
 folder, rank, compiled = Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "compiled"
-torch.set_num_threads(1)
-dist.init_process_group(
-    "gloo",
-    init_method=f"file://{folder / 'rendezvous'}",
-    rank=rank,
-    world_size=2,
-    timeout=timedelta(seconds=300),
-)
 case = torch.load(folder / "case.pt", weights_only=False)
 network = rank_batch_norms(case["network"], dist.group.WORLD)
 step = torch.compile(network, fullgraph=True) if compiled else network
@@ -30,4 +21,3 @@ network.eval()
 evaluated = network(case["inputs"][0]).detach()
 gradients = {name: p.grad for name, p in network.named_parameters()}
 torch.save((made, gradients, network.state_dict(), evaluated), folder / f"made-{rank}.pt")
-dist.destroy_process_group()

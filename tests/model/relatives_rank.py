@@ -5,7 +5,6 @@ What the other side of the comparison needs as well, `follow`, is taken from her
 
 import sys
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -95,25 +94,17 @@ def run(case: Case, world: World) -> Made:
     return follow(model, forward, [take_half(batch, world.rank) for batch in case.batches])
 
 
-def join(folder: Path, rank: int) -> World:
-    """Two processes, with the groups that `World` makes where torchrun has started them."""
-    dist.init_process_group(
-        "gloo",
-        init_method=f"file://{folder / 'rendezvous'}",
-        rank=rank,
-        world_size=2,
-        timeout=timedelta(seconds=500),
-    )
+def join() -> World:
+    """Of two processes, with the groups that `World` makes where torchrun has started them."""
     world = World()
-    world.rank, world.size = rank, 2
+    world.rank, world.size = dist.get_rank(), 2
     world.group, world.layer_group = dist.group.WORLD, dist.new_group(backend="gloo")
     return world
 
 
 def main() -> None:
-    folder, rank = Path(sys.argv[1]), int(sys.argv[2])
-    torch.set_num_threads(1)
-    world = join(folder, rank)
+    folder = Path(sys.argv[1])
+    world = join()
     cases = torch.load(folder / "cases.pt", weights_only=False)  # as plain tuples, see `Case`
     full = torch.Tensor.float
     made: dict[str, Any] = {}
@@ -121,9 +112,8 @@ def main() -> None:
         # Losses ask for float32 whatever they get: they are given float64 instead.
         torch.Tensor.float = full if case.compiled else torch.Tensor.double  # type: ignore
         made[name] = tuple(run(case, world))
-    torch.save(made, folder / f"made-{rank}.pt")
+    torch.save(made, folder / f"made-{world.rank}.pt")
     world.group = world.layer_group = None
-    dist.destroy_process_group()
 
 
 if __name__ == "__main__":
