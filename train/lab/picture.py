@@ -35,7 +35,8 @@ def draw_table(title: str, outcomes: Sequence[Outcome]) -> bytes:
     from matplotlib.lines import Line2D
 
     shown = [outcome for outcome in outcomes if outcome.runs]
-    lines = -(-len(shown) // _LEGEND_COLUMNS)
+    lines = max(-(-len(shown) // _LEGEND_COLUMNS), 1)
+    columns = max(-(-len(shown) // lines), 1)
     size = (_WIDTH, _HEIGHT + _LEGEND_ROW * lines)
     figure = new_figure(size)
     hues = choose_hues(len(shown))
@@ -50,7 +51,7 @@ def draw_table(title: str, outcomes: Sequence[Outcome]) -> bytes:
         _finish(axes, axis)
     handles = [Line2D([], [], color=hue, linewidth=2.5) for hue in hues]
     names = [plain(_name(outcome)) for outcome in shown]
-    figure.legend(handles, names, loc="outside lower center", ncols=_LEGEND_COLUMNS, frameon=False)
+    figure.legend(handles, names, loc="outside lower center", ncols=columns, frameon=False)
     figure.suptitle(plain(title), fontsize=13)
     return to_png(figure)
 
