@@ -34,8 +34,9 @@ class RankedBatchNorm(_BatchNorm):
             ValueError: `like` keeps no running statistics, or averages over all of its life, or is
                 a BatchNorm that does something else besides.
         """
-        behind = [name for name, _ in like.named_children()]
-        if type(like).forward is not _BatchNorm.forward and behind != [*_BEHIND]:
+        is_plain = type(like).forward is _BatchNorm.forward
+        behind = () if is_plain else tuple(name for name, _ in like.named_children())
+        if not is_plain and behind != _BEHIND:
             raise ValueError(f"{like}: does more than normalise, and what is not known")
         if like.momentum is None or not like.track_running_stats:
             raise ValueError(f"{like}: only one with running statistics and a momentum")

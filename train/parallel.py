@@ -54,9 +54,11 @@ def wrap(model: Method, *, channels_last: bool, compiled: bool, sharing: Sharing
         try:
             rank_batch_norms(model, world.layer_group)
         except ValueError as error:
-            raise UserError(
-                f"train.sync_batch_norm=true: {error}; set train.sync_batch_norm=false, or choose "
-                "another model.backbone"
+            raise world.alike(
+                UserError(
+                    f"train.sync_batch_norm=true: {error}; set train.sync_batch_norm=false, or "
+                    "choose another model.backbone"
+                )
             ) from None
     if compiled:
         # In place, or each key of the state would get a prefix; within the averaging of gradients,

@@ -165,6 +165,10 @@ def test_a_batch_norm_that_does_more_is_refused(alone) -> None:
 
     with pytest.raises(ValueError, match="does more than normalise"):
         rank_batch_norms(nn.Sequential(Doubled(4)), alone)
+    with_more = BatchNormAct2d(4)
+    with_more.aux = nn.Identity()
+    with pytest.raises(ValueError, match="does more than normalise"):
+        rank_batch_norms(with_more, alone)
 
 
 @pytest.mark.parametrize("settings", [{"momentum": None}, {"track_running_stats": False}])

@@ -1,6 +1,8 @@
 """Methods other than SimSiam in the trainer: trained, stopped, continued to the same bits."""
 
 import shutil
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from swiftsiam.pipeline.config import LoaderConfig
 from swiftsiam.train.preview import draw_preview
 
 from .conftest import Cli, assert_same_run, read_learning, read_weights, refused, tiny
+
+GoOn = Callable[[str, Callable[[Path], object]], subprocess.CompletedProcess[str]]
 
 METHODS = {
     "held": ["model.method=simsiam_variant", "model.target=held", "model.hold_steps=3"],
@@ -92,28 +96,31 @@ def test_what_does_not_go_together_is_told_and_leaves_no_folder(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.fixture
+def go_on(pictures: Path, here: Cli, tmp_path: Path, stops_at_7: None) -> GoOn:
+    """(method, change): stopped, and continued where the pictures of a class were changed."""
+
+    def go_on(name: str, change: Callable[[Path], object]) -> subprocess.CompletedProcess[str]:
+        data = Path(shutil.copytree(pictures, tmp_path / "data"))
+        assert here(*tiny(data, "run", *METHODS[name])).returncode == 75
+        change(data / "train/dark")
+        return here("pretrain", "--resume", "run", "data.on_change=continue")
+
+    return go_on
+
+
 @pytest.mark.slow
-@pytest.mark.usefixtures("stops_at_7")
-def test_what_is_kept_of_each_picture_goes_with_no_others(
-    pictures: Path, here: Cli, tmp_path: Path
-) -> None:
-    data = Path(shutil.copytree(pictures, tmp_path / "data"))
-    assert here(*tiny(data, "run", *METHODS["average"])).returncode == 75
-    (data / "train/dark/0.png").rename(data / "train/dark/zero.png")  # as many as before
-    resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
+def test_what_is_kept_of_each_picture_goes_with_no_others(go_on: GoOn) -> None:
+    # As many as before.
+    resumed = go_on("average", lambda dark: (dark / "0.png").rename(dark / "zero.png"))
     refused(resumed, "data.on_change", "model.target=picture_average", "other names or labels")
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("stops_at_7")
 def test_a_schedule_of_a_methods_own_ends_with_the_run_over_fewer_pictures(
-    pictures: Path, here: Cli, tmp_path: Path
+    go_on: GoOn, tmp_path: Path
 ) -> None:
-    data = Path(shutil.copytree(pictures, tmp_path / "data"))
-    assert here(*tiny(data, "run", *METHODS["byol"])).returncode == 75
-    for name in ("0.png", "1.png", "2.png"):
-        (data / "train/dark" / name).unlink()
-    resumed = here("pretrain", "--resume", "run", "data.on_change=continue")
+    resumed = go_on("byol", lambda dark: [(dark / f"{n}.png").unlink() for n in range(3)])
     assert resumed.returncode == 0, resumed.stderr
     # 10 steps were made, by which it would have ended before: 2 epochs have 8 now.
     assert read_weights(tmp_path / "run")["schedule.done"] == 8

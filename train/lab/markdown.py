@@ -178,5 +178,7 @@ def _tell_versions(plan: Plan, outcomes: Sequence[Outcome]) -> str:
     counts = Counter(version for outcome in outcomes for version in outcome.versions)
     if len(counts) < 2:
         return next(iter(counts), plan.version)
-    told = (f"{version} ({count} runs)" for version, count in counts.most_common())
+    told = (
+        f"{version} ({count} run{'s' * (count > 1)})" for version, count in counts.most_common()
+    )
     return " and ".join(told)

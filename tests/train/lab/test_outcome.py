@@ -136,7 +136,7 @@ def test_the_page_tells_the_versions_and_how_to_repeat_it(make_table: MakeTable)
     older = json.dumps({"versions": {"swiftsiam": "1.1"}})
     first.path.joinpath("summary.json").write_text(older)
     page = write_markdown(plan, read_outcomes(plan, folder), picture="table.png")
-    assert f"By {VERSION} (2 runs) and swiftsiam 1.1 (1 runs)" in page
+    assert f"By {VERSION} (2 runs) and swiftsiam 1.1 (1 run)" in page
 
 
 def test_a_sweep_is_not_the_papers_and_labels_may_lack(make_table: MakeTable) -> None:
